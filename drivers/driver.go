@@ -1,0 +1,238 @@
+// Package drivers is the contract between the engine and a backend.
+//
+// A driver is a Spec (data: its name, options, ports, how to find it) whose Open gives a Session. A Session sends a
+// Request and returns what was read; a separate pure Decode says what that means. All else that a backend can do is an
+// optional one-method interface, asserted once into Caps. Drivers never import one another, the engine or the metrics,
+// never retry inside a timed sample, and never let a secret into a text.
+package drivers
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/llm-speed/llm-speed/internal/chat"
+	"github.com/llm-speed/llm-speed/internal/clock"
+	"github.com/llm-speed/llm-speed/internal/stream"
+)
+
+// Kind tells servers of this machine from paid ones.
+type Kind string
+
+// The kinds of backend.
+const (
+	Local     Kind = "local"
+	Hosted    Kind = "hosted"
+	Simulated Kind = "simulated" // every row carries the flag `simulated` and is never rankable; never chosen unasked
+)
+
+// Spec describes a backend. It is data: flags, detect, help and documents are made from it.
+type Spec struct {
+	Name    string   // as in --backend
+	Title   string   // for people
+	Doc     string   // one sentence
+	Kind    Kind     //
+	Options []Option // what can be set beside URL, model and key
+	Looked  string   // where Detect looks, in words ("ports 8080 and 9931, llama-server on PATH")
+	Start   string   // how a user starts one, one command line
+	// Detect says what of this backend is here. It returns within ctx, opens no session and starts nothing.
+	// Nothing found is an empty list; an error means that looking itself failed.
+	Detect func(ctx context.Context, c Config) ([]Found, error)
+	// Open connects to a server or starts one. Need is what the next rows will ask of it.
+	Open func(ctx context.Context, c Config, n Need) (Session, error)
+}
+
+// Option is a setting of one driver, reached as --opt name=value or by its environment variable.
+type Option struct {
+	Name, Env, Default, Help string
+	Secret                   bool
+}
+
+// Found is a backend that Detect saw.
+type Found struct {
+	Backend string  `json:"backend"`
+	URL     string  `json:"url,omitempty"`    // base URL of a running server; empty when bench would start one
+	Binary  string  `json:"binary,omitempty"` // executable that would be started
+	Version string  `json:"version,omitempty"`
+	Models  []Model `json:"models"`
+	Note    string  `json:"note,omitempty"` // why it can't be used, or what is odd about it
+	Usable  bool    `json:"usable"`
+}
+
+// Model is a model that a backend offers.
+type Model struct {
+	Ref        string `json:"ref"`  // what --model takes
+	Name       string `json:"name"` // for people
+	Path       string `json:"path,omitempty"`
+	Quant      string `json:"quant,omitempty"`
+	SizeBytes  int64  `json:"size_bytes,omitempty"`
+	ContextMax int    `json:"context_max,omitempty"` // tokens; 0 where not known
+	Loaded     bool   `json:"loaded"`
+}
+
+// Config is what a user chose. Open and Detect read the environment through it alone.
+type Config struct {
+	URL     string            // base URL; empty: default ports, or start a server
+	Model   string            // model reference; empty: the first one
+	APIKey  Secret            //
+	Options map[string]string // by Option.Name
+	Env     func(string) string
+	Clock   *clock.Clock
+	Log     func(format string, args ...any) // progress lines for a person, never nil
+	Guard   []string                         // command that runs a child and ends it when this process dies; see internal/proc
+}
+
+// Need is what the coming rows ask of a session.
+type Need struct {
+	Context  int // tokens a stream, prompt and output together
+	Parallel int // streams at once
+}
+
+// Session is an open backend. Its methods may be called from several goroutines at once, Close last.
+type Session interface {
+	// Info says what was opened. It is constant over the session.
+	Info() Info
+	// Stream sends one request and returns what was read, also when it fails: the recording then holds what had come.
+	// Preparing (rendering, encoding, connecting) comes first, then r.Hold, then the send. An HTTP error status is not an
+	// error here: Decode reads it. It returns promptly when ctx ends, and has closed the connection then.
+	Stream(ctx context.Context, r Request) (stream.Recording, error)
+	// Decode is pure: the same recording always gives the same transcript. With an error the transcript holds what was
+	// understood before it. Errors wrap the sentinels of this package.
+	Decode(rec stream.Recording) (stream.Transcript, error)
+	// Close ends the session and every process it started. Closing twice is allowed.
+	Close() error
+}
+
+// Info describes an open session.
+type Info struct {
+	Backend    string            // Spec.Name
+	Version    string            // the server's own word; empty where it has none
+	Build      string            // build flags or compute back end; empty where not known
+	URL        string            // base URL, no credentials
+	URLKind    string            // "loopback", "lan" or "remote"
+	Attached   bool              // the server ran before us
+	Model      Model             //
+	ContextMax int               // tokens that one stream may use in this session; 0 where not known
+	Parallel   int               // streams that the server really runs at once; 0 where not known
+	Template   int               // prompt tokens that the chat template puts before the first message's text; NotKnown where not known
+	CacheBlock int               // prompt cache granularity in tokens; 1 where the cache is exact or unknown
+	Simulated  bool              //
+	IgnoresEOS bool              // the backend can be told to generate on past the end of text
+	ColdAsked  bool              // the backend can be told, per request, to reuse nothing
+	Metadata   map[string]string // raw extras worth keeping, no paths, no secrets
+}
+
+// NotKnown is the value of an Info number that the backend does not tell.
+const NotKnown = -1
+
+// Prompt is what is sent: a conversation for the backend's own chat template.
+type Prompt struct {
+	Messages []chat.Message
+	Tools    []chat.Tool
+}
+
+// Request is one stream to run.
+type Request struct {
+	Prompt       Prompt
+	OutputTokens int    // exact where Info.IgnoresEOS, else an upper bound
+	Reuse        bool   // the prompt cache may serve this prompt and keep it; false: reuse nothing, where the backend can be told
+	Seed         uint64 //
+	Reasoning    string // "", "off" or "on"; "" leaves it to the backend
+	Slot         int    // streams of one conversation share a slot, where the backend has such; AnySlot otherwise
+
+	// Hold, when set, is called once, after all preparation and right before the send; it returns when the stream may
+	// start, with t_sched, or with an error, which Stream passes on.
+	Hold func(context.Context) (sched time.Duration, err error)
+	Tap  *stream.Tap // may be nil
+
+	FirstByteWithin time.Duration // deadline from send to the first body byte; 0: none
+	IdleWithin      time.Duration // longest silence after it; 0: none
+}
+
+// AnySlot leaves the choice of the slot to the server.
+const AnySlot = -1
+
+// The optional interfaces of a Session.
+type (
+	// Tokenizer renders a prompt as Stream would and gives its token ids, template included.
+	Tokenizer interface {
+		Tokenize(ctx context.Context, p Prompt) ([]int32, error)
+	}
+	// CacheStatser reads the server's prefix cache counters, cumulative since the server started.
+	CacheStatser interface {
+		CacheStats(ctx context.Context) (CacheStats, error)
+	}
+	// CacheFlusher empties the prompt cache.
+	CacheFlusher interface {
+		FlushCache(ctx context.Context) error
+	}
+	// ActivityReporter tells what the server is doing now, so that other traffic is seen.
+	ActivityReporter interface {
+		Activity(ctx context.Context) (Activity, error)
+	}
+	// ServerLogger gives the last lines that a server started by the driver has printed.
+	ServerLogger interface {
+		ServerLog() []string
+	}
+)
+
+// CacheStats are cumulative counters of prompt tokens.
+type CacheStats struct {
+	QueriedTokens int64 `json:"queried_tokens"` // prompt tokens looked up
+	HitTokens     int64 `json:"hit_tokens"`     // of which were cached
+}
+
+// Activity is what a server does at one moment.
+type Activity struct {
+	Running int // requests being worked on; NotKnown where not told
+	Waiting int // requests queued; NotKnown where not told
+}
+
+// Caps are the optional abilities of a session, asserted once.
+type Caps struct {
+	Tokenizer    Tokenizer
+	CacheStatser CacheStatser
+	CacheFlusher CacheFlusher
+	Activity     ActivityReporter
+	ServerLogger ServerLogger
+}
+
+// CapsOf asserts each optional interface once. Sessions are never wrapped, so what it finds is what there is.
+func CapsOf(s Session) Caps {
+	var c Caps
+	c.Tokenizer, _ = s.(Tokenizer)
+	c.CacheStatser, _ = s.(CacheStatser)
+	c.CacheFlusher, _ = s.(CacheFlusher)
+	c.Activity, _ = s.(ActivityReporter)
+	c.ServerLogger, _ = s.(ServerLogger)
+	return c
+}
+
+// Names lists the abilities that are there, for people and golden files.
+func (c Caps) Names() []string {
+	var names []string
+	for _, a := range []struct {
+		name string
+		has  bool
+	}{
+		{"tokenizer", c.Tokenizer != nil}, {"cache_stats", c.CacheStatser != nil}, {"cache_flush", c.CacheFlusher != nil},
+		{"activity", c.Activity != nil}, {"server_log", c.ServerLogger != nil},
+	} {
+		if a.has {
+			names = append(names, a.name)
+		}
+	}
+	return names
+}
+
+// Extra merges raw extras into one JSON object for Transcript.Extra; nil where there are none.
+func Extra(fields map[string]json.RawMessage) json.RawMessage {
+	if len(fields) == 0 {
+		return nil
+	}
+	b, err := json.Marshal(fields)
+	if err != nil {
+		return nil
+	}
+	return b
+}

@@ -1,0 +1,225 @@
+// Package httpx carries requests to a server for the drivers: timed streams on connections of its own (stream.go), and
+// plain JSON calls outside timed intervals (json.go).
+//
+// The timed path does not use net/http's transport: a goroutine of ours owns the connection, so that t_send is taken right
+// before the first request byte is written and each stamp right after the socket's Read returns. It never retries,
+// never decodes, never logs.
+package httpx
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/internal/clock"
+	"github.com/llm-speed/llm-speed/internal/stream"
+)
+
+// Client talks HTTP/1.1 to one base URL. It is safe for use by several goroutines.
+type Client struct {
+	base   *url.URL
+	header http.Header
+	clock  *clock.Clock
+	plain  *http.Client
+
+	mu     sync.Mutex
+	idle   []*conn
+	closed bool
+	trips  []time.Duration // connect times, for the RTT
+}
+
+// New makes a client of the base URL, which may lack its scheme (http is meant then). Credentials in the URL become a
+// header and leave the URL. header is sent with every request; key, where set, as a bearer token.
+func New(base string, key drivers.Secret, header http.Header, c *clock.Clock) (*Client, error) {
+	u, err := ParseBase(base)
+	if err != nil {
+		return nil, err
+	}
+	h := http.Header{}
+	for k, v := range header {
+		h[k] = v
+	}
+	if u.User != nil {
+		pass, _ := u.User.Password()
+		r := http.Request{Header: h}
+		r.SetBasicAuth(u.User.Username(), pass)
+		u.User = nil
+	}
+	if key.IsSet() {
+		h.Set("Authorization", "Bearer "+key.Reveal())
+	}
+	h.Set("Accept-Encoding", "identity") // Go asks for gzip by itself, and gzip holds events back
+	h.Set("User-Agent", "llm-speed")
+	return &Client{base: u, header: h, clock: c, plain: &http.Client{Transport: &http.Transport{
+		DisableCompression: true, MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second,
+		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: false,
+	}}}, nil
+}
+
+// ParseBase reads a base URL as people write it: host:port is enough. The error never holds credentials.
+func ParseBase(base string) (*url.URL, error) {
+	s := strings.TrimSpace(base)
+	if s != "" && !strings.Contains(s, "://") {
+		s = "http://" + s
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, fmt.Errorf("not a server URL; want http://host:port or https://host")
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	u.RawQuery, u.Fragment = "", ""
+	return u, nil
+}
+
+// Base is the base URL without credentials.
+func (c *Client) Base() string { return c.base.String() }
+
+// KindOf says where a host is: "loopback", "lan" (a private or link-local address, or a name without a public suffix) or
+// "remote".
+func KindOf(u *url.URL) string {
+	host := u.Hostname()
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return "loopback"
+	}
+	if a, err := netip.ParseAddr(host); err == nil {
+		switch {
+		case a.IsLoopback():
+			return "loopback"
+		case a.IsPrivate(), a.IsLinkLocalUnicast():
+			return "lan"
+		}
+		return "remote"
+	}
+	if !strings.Contains(host, ".") || strings.HasSuffix(host, ".local") || strings.HasSuffix(host, ".lan") {
+		return "lan"
+	}
+	return "remote"
+}
+
+// URLKind is KindOf the base URL.
+func (c *Client) URLKind() string { return KindOf(c.base) }
+
+// RTT lists the TCP connect times seen so far, one a connection.
+func (c *Client) RTT() []time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]time.Duration(nil), c.trips...)
+}
+
+// Close closes the idle connections. Streams in flight end on their own.
+func (c *Client) Close() {
+	c.mu.Lock()
+	idle := c.idle
+	c.idle, c.closed = nil, true
+	c.mu.Unlock()
+	for _, k := range idle {
+		_ = k.Close()
+	}
+	c.plain.CloseIdleConnections()
+}
+
+// conn is a connection that stamps its reads.
+type conn struct {
+	net.Conn
+	how stream.Conn
+}
+
+// connect gives an open connection that the peer has not closed: an idle one that still lives, or a new one.
+func (c *Client) connect(ctx context.Context) (*conn, error) {
+	for {
+		c.mu.Lock()
+		var k *conn
+		if n := len(c.idle); n > 0 {
+			k, c.idle = c.idle[n-1], c.idle[:n-1]
+		}
+		c.mu.Unlock()
+		if k == nil {
+			return c.dial(ctx)
+		}
+		if k.alive() {
+			k.how.Reused = true
+			k.how.DNS, k.how.Connect, k.how.TLS = 0, 0, 0
+			return k, nil
+		}
+		_ = k.Close()
+	}
+}
+
+// alive asks a connection that should be silent for a byte, for a millisecond: only a timeout means that it is usable.
+func (k *conn) alive() bool {
+	if k.SetReadDeadline(time.Now().Add(time.Millisecond)) != nil {
+		return false
+	}
+	var one [1]byte
+	n, err := k.Read(one[:])
+	nerr, ok := err.(net.Error)
+	if n > 0 || !ok || !nerr.Timeout() {
+		return false
+	}
+	return k.SetReadDeadline(time.Time{}) == nil
+}
+
+func (c *Client) dial(ctx context.Context) (*conn, error) {
+	k := &conn{how: stream.Conn{Proto: "HTTP/1.1"}}
+	host, port := c.base.Hostname(), c.base.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[c.base.Scheme]
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	addrs := []string{host}
+	if _, err := netip.ParseAddr(host); err != nil {
+		t := c.clock.Now()
+		if addrs, err = net.DefaultResolver.LookupHost(ctx, host); err != nil {
+			return nil, fmt.Errorf("%w: look up %s: %v", drivers.ErrUnreachable, host, err)
+		}
+		k.how.DNS = c.clock.Now() - t
+	}
+	var last error
+	for _, a := range addrs {
+		t := c.clock.Now()
+		var d net.Dialer
+		nc, err := d.DialContext(ctx, "tcp", net.JoinHostPort(a, port))
+		if err != nil {
+			last = err
+			continue
+		}
+		k.Conn, k.how.Connect = nc, c.clock.Now()-t
+		break
+	}
+	if k.Conn == nil {
+		return nil, fmt.Errorf("%w: %v", drivers.ErrUnreachable, last)
+	}
+	c.mu.Lock()
+	c.trips = append(c.trips, k.how.Connect)
+	c.mu.Unlock()
+	if c.base.Scheme == "https" {
+		t := c.clock.Now()
+		tc := tls.Client(k.Conn, &tls.Config{ServerName: host, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12})
+		if err := tc.HandshakeContext(ctx); err != nil {
+			_ = k.Conn.Close()
+			return nil, fmt.Errorf("%w: TLS: %v", drivers.ErrUnreachable, err)
+		}
+		k.Conn, k.how.TLS = tc, c.clock.Now()-t
+	}
+	return k, nil
+}
+
+// keep takes a connection back that a complete keep-alive response has left clean.
+func (c *Client) keep(k *conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || len(c.idle) >= 64 {
+		_ = k.Close()
+		return
+	}
+	c.idle = append(c.idle, k)
+}

@@ -1,0 +1,414 @@
+package httpx
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/internal/stream"
+)
+
+// maxBody bounds what is kept of one stream.
+const maxBody = 256 << 20
+
+// readBuffer is the most that one socket read takes.
+const readBuffer = 64 << 10
+
+// Post is a timed request. Body is complete before the clock starts.
+type Post struct {
+	Path     string            // below the base URL
+	Body     []byte            // JSON
+	Protocol string            // into Recording.Protocol
+	Sent     map[string]string // into Recording.Sent
+	Request  drivers.Request   // Hold, Tap and the deadlines are used
+}
+
+// Stream sends p and keeps what comes back, bytes and stamps, until the body ends. The recording is valid, and holds all
+// that was read, also with an error; the error is nil for every HTTP status.
+func (c *Client) Stream(ctx context.Context, p Post) (stream.Recording, error) {
+	rec := stream.Recording{Protocol: p.Protocol, Sent: p.Sent, Outcome: stream.Cut}
+	fail := func(kind error, err error) (stream.Recording, error) {
+		rec.End = c.clock.Now()
+		switch {
+		case ctx.Err() != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded):
+			rec.Outcome, kind, err = stream.Deadline, drivers.ErrTimeout, context.Cause(ctx)
+		case ctx.Err() != nil:
+			rec.Outcome, kind, err = stream.Canceled, context.Canceled, context.Cause(ctx)
+		case errors.Is(kind, drivers.ErrTimeout):
+			rec.Outcome = stream.Deadline
+		}
+		rec.Fault = fmt.Sprintf("%v: %v", kind, err)
+		return rec, fmt.Errorf("%w: %w", kind, err)
+	}
+	k, err := c.connect(ctx)
+	if err != nil {
+		return fail(drivers.ErrUnreachable, err)
+	}
+	rec.Conn = k.how
+	clean := false
+	defer func() {
+		if clean {
+			c.keep(k)
+		} else {
+			_ = k.Close()
+		}
+	}()
+	stop := context.AfterFunc(ctx, func() { _ = k.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+
+	head := c.requestHead(p.Path, len(p.Body))
+	rec.Request = len(head) + len(p.Body)
+	raw := append(head, p.Body...)
+	in := &intake{c: c, k: k, rec: &rec, tap: p.Request.Tap, idle: p.Request.IdleWithin, buf: make([]byte, readBuffer), block: make([]byte, 0, 256<<10)}
+	if p.Request.Hold != nil {
+		if rec.Sched, err = p.Request.Hold(ctx); err != nil {
+			return fail(context.Canceled, err)
+		}
+	}
+	if d := p.Request.FirstByteWithin; d > 0 {
+		_ = k.SetDeadline(time.Now().Add(d))
+		in.deadlineSet = c.clock.Now()
+	}
+	rec.Send = c.clock.Now()
+	if rec.Sched == 0 {
+		rec.Sched = rec.Send
+	}
+	if _, err = k.Write(raw); err != nil {
+		// The server may have answered and closed before it had read everything (413): look for that answer.
+		_ = k.SetReadDeadline(time.Now().Add(time.Second))
+	}
+	raw = nil //nolint:ineffassign,wastedassign // lets go of up to a megabyte before the response is kept
+	readErr := in.run()
+	rec.Data = in.join()
+	rec.End = c.clock.Now()
+	if readErr != nil {
+		if err != nil && rec.Status == 0 {
+			readErr = err
+		}
+		var ne net.Error
+		switch {
+		case errors.As(readErr, &ne) && ne.Timeout():
+			what := "no byte of the answer"
+			if len(rec.Reads) > 0 {
+				what = "silence inside the stream"
+			}
+			return fail(drivers.ErrTimeout, fmt.Errorf("%s within %s", what, in.limit(p.Request).Round(time.Millisecond)))
+		case errors.Is(readErr, errNotHTTP):
+			return fail(drivers.ErrProtocol, readErr)
+		}
+		return fail(drivers.ErrReset, tidy(readErr))
+	}
+	rec.Outcome = stream.Complete
+	clean = in.keepAlive && ctx.Err() == nil && stop()
+	if clean {
+		clean = k.SetDeadline(time.Time{}) == nil
+	}
+	return rec, nil
+}
+
+// tidy takes the addresses out of a network error: they say nothing that the URL does not.
+func tidy(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("the server closed the connection")
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+func (c *Client) requestHead(path string, body int) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: %d\r\n", c.base.Path+path, c.base.Host, body)
+	_ = c.header.Write(&b)
+	b.WriteString("\r\n")
+	return b.Bytes()
+}
+
+var errNotHTTP = errors.New("the answer is not HTTP")
+
+// intake is the read path of one stream: read, stamp, take the payload out of its chunks, keep it.
+type intake struct {
+	c   *Client
+	k   *conn
+	rec *stream.Recording
+	tap *stream.Tap
+
+	buf         []byte // what one socket read brought
+	blocks      [][]byte
+	block       []byte // the block being filled; full ones are in blocks
+	total       int
+	idle        time.Duration
+	deadlineSet time.Duration
+	at          time.Duration // stamp of the last socket read
+	keepAlive   bool
+}
+
+func (in *intake) limit(r drivers.Request) time.Duration {
+	if len(in.rec.Reads) > 0 {
+		return r.IdleWithin
+	}
+	return r.FirstByteWithin
+}
+
+// Read reads the socket once and stamps the return. It is what the header parser reads through.
+func (in *intake) Read(p []byte) (int, error) {
+	before := in.c.clock.Now()
+	if in.at > 0 {
+		in.rec.ReadLag = max(in.rec.ReadLag, before-in.at)
+	}
+	n, err := in.k.Read(p)
+	in.at = in.c.clock.Now()
+	if n > 0 && in.rec.FirstByte == 0 {
+		in.rec.FirstByte = in.at
+	}
+	return n, err
+}
+
+// run reads the response to its end.
+func (in *intake) run() error {
+	br := bufio.NewReaderSize(in, readBuffer)
+	var resp *http.Response
+	for {
+		var err error
+		if resp, err = http.ReadResponse(br, &http.Request{Method: http.MethodPost}); err != nil {
+			var ne net.Error
+			if in.rec.FirstByte > 0 && !errors.As(err, &ne) && !errors.Is(err, io.ErrUnexpectedEOF) {
+				return fmt.Errorf("%w: %v", errNotHTTP, err)
+			}
+			return err
+		}
+		if resp.StatusCode >= 200 {
+			break
+		}
+	}
+	in.rec.Status = resp.StatusCode
+	in.rec.Header = keptHeaders(resp.Header)
+	in.keepAlive = !resp.Close && resp.ProtoAtLeast(1, 1)
+	if e := resp.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		return fmt.Errorf("%w: the body is encoded as %q although identity was asked", errNotHTTP, e)
+	}
+	body := framing{left: resp.ContentLength}
+	if len(resp.TransferEncoding) > 0 && resp.TransferEncoding[0] == "chunked" {
+		body.chunked = true
+	} else if resp.ContentLength < 0 {
+		in.keepAlive = false
+	}
+	n, _ := io.ReadFull(br, in.buf[:br.Buffered()]) // body bytes that came with the headers, under their stamp
+	for {
+		done, err := in.take(&body, in.buf[:n])
+		if done || err != nil {
+			return err
+		}
+		n, err = in.Read(in.buf)
+		if n == 0 && err != nil {
+			if errors.Is(err, io.EOF) && body.endsAtClose() {
+				return nil
+			}
+			return err
+		}
+		if in.idle > 0 && in.at-in.deadlineSet > in.idle/4 {
+			_ = in.k.SetReadDeadline(time.Now().Add(in.idle + in.idle/4))
+			in.deadlineSet = in.at
+		}
+	}
+}
+
+// take moves the payload of one read into the blocks and notes the read.
+func (in *intake) take(body *framing, p []byte) (done bool, err error) {
+	before := in.total
+	for len(p) > 0 && !done {
+		var payload []byte
+		if payload, p, done, err = body.next(p); err != nil {
+			return false, err
+		}
+		in.keepBytes(payload)
+	}
+	if body.empty() {
+		done = true
+	}
+	if in.total > before {
+		in.rec.Reads = append(in.rec.Reads, stream.Read{End: in.total, At: in.at})
+		in.tap.Add(in.total - before)
+	}
+	if in.total > maxBody {
+		return false, fmt.Errorf("%w: more than %d MiB", errNotHTTP, maxBody>>20)
+	}
+	return done, nil
+}
+
+func (in *intake) keepBytes(p []byte) {
+	for len(p) > 0 {
+		if len(in.block) == cap(in.block) {
+			in.blocks = append(in.blocks, in.block)
+			in.block = make([]byte, 0, 2*cap(in.block))
+		}
+		n := min(len(p), cap(in.block)-len(in.block))
+		in.block = append(in.block, p[:n]...)
+		in.total += n
+		p = p[n:]
+	}
+}
+
+// join gives the body in one piece.
+func (in *intake) join() []byte {
+	if len(in.blocks) == 0 {
+		return bytes.Clone(in.block)
+	}
+	return bytes.Join(append(in.blocks, in.block), nil)
+}
+
+// framing takes the payload out of a body's transfer encoding as it comes, so that a read never waits for the rest of a
+// chunk before it is stamped (net/http's chunked reader does).
+type framing struct {
+	chunked bool
+	left    int64 // payload bytes left in this chunk, or in the body; below 0: until the connection closes
+	state   chunkState
+	size    int64 // chunk size being read
+	digits  int
+	line    int // bytes in the current trailer line
+}
+
+type chunkState uint8
+
+const (
+	inSize chunkState = iota
+	inExtension
+	sizeLF
+	inPayload
+	payloadCR
+	payloadLF
+	inTrailer
+)
+
+func (f *framing) endsAtClose() bool { return !f.chunked && f.left < 0 }
+
+func (f *framing) empty() bool { return !f.chunked && f.left == 0 }
+
+var errChunk = fmt.Errorf("%w: broken chunked encoding", errNotHTTP)
+
+// next gives the payload at the start of p and what follows it; done means that the body has ended.
+func (f *framing) next(p []byte) (payload, rest []byte, done bool, err error) {
+	if !f.chunked {
+		if f.left < 0 {
+			return p, nil, false, nil
+		}
+		n := min(int64(len(p)), f.left)
+		f.left -= n
+		return p[:n], p[n:], f.left == 0, nil
+	}
+	for i, b := range p {
+		switch f.state {
+		case inSize:
+			switch d, ok := hexDigit(b); {
+			case ok:
+				if f.digits++; f.digits > 15 {
+					return nil, nil, false, errChunk
+				}
+				f.size = f.size<<4 | d
+			case f.digits > 0 && b == '\r':
+				f.state = sizeLF
+			case f.digits > 0 && (b == ';' || b == ' ' || b == '\t'):
+				f.state = inExtension
+			case f.digits > 0 && b == '\n':
+				f.chunkBegins()
+			default:
+				return nil, nil, false, errChunk
+			}
+		case inExtension:
+			if b == '\n' {
+				f.chunkBegins()
+			}
+		case sizeLF:
+			if b != '\n' {
+				return nil, nil, false, errChunk
+			}
+			f.chunkBegins()
+		case inPayload:
+			n := min(int64(len(p)-i), f.left)
+			if f.left -= n; f.left == 0 {
+				f.state = payloadCR
+			}
+			return p[i : i+int(n)], p[i+int(n):], false, nil
+		case payloadCR:
+			switch b {
+			case '\r':
+				f.state = payloadLF
+			case '\n':
+				f.state, f.size, f.digits = inSize, 0, 0
+			default:
+				return nil, nil, false, errChunk
+			}
+		case payloadLF:
+			if b != '\n' {
+				return nil, nil, false, errChunk
+			}
+			f.state, f.size, f.digits = inSize, 0, 0
+		case inTrailer:
+			switch {
+			case b == '\n' && f.line == 0:
+				return nil, p[i+1:], true, nil
+			case b == '\n':
+				f.line = 0
+			case b != '\r':
+				f.line++
+			}
+		}
+	}
+	return nil, nil, false, nil
+}
+
+func (f *framing) chunkBegins() {
+	f.left, f.state = f.size, inPayload
+	if f.size == 0 {
+		f.state, f.line = inTrailer, 0
+	}
+}
+
+func hexDigit(b byte) (int64, bool) {
+	switch {
+	case b >= '0' && b <= '9':
+		return int64(b - '0'), true
+	case b >= 'a' && b <= 'f':
+		return int64(b-'a') + 10, true
+	case b >= 'A' && b <= 'F':
+		return int64(b-'A') + 10, true
+	}
+	return 0, false
+}
+
+// keptHeaders picks the response headers that tell something about speed or identity.
+func keptHeaders(h http.Header) map[string]string {
+	kept := map[string]string{}
+	for name, values := range h {
+		n := strings.ToLower(name)
+		switch {
+		case n == "content-type", n == "server", n == "retry-after", n == "content-encoding", n == "date", n == "via",
+			strings.HasPrefix(n, "x-request-id"), strings.HasPrefix(n, "x-ratelimit"), strings.HasPrefix(n, "openai-"),
+			strings.HasPrefix(n, "fireworks-"), strings.HasPrefix(n, "x-groq"):
+			kept[n] = strings.Join(values, ", ")
+		}
+	}
+	return kept
+}
+
+// RetryAfter reads a Retry-After header, seconds or a date; 0 where there is none.
+func RetryAfter(value string, now time.Time) time.Duration {
+	if s, err := strconv.ParseFloat(strings.TrimSpace(value), 64); err == nil && s >= 0 && s < 1e6 {
+		return time.Duration(s * float64(time.Second))
+	}
+	if t, err := http.ParseTime(value); err == nil && t.After(now) {
+		return t.Sub(now)
+	}
+	return 0
+}
