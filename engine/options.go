@@ -35,6 +35,8 @@ type Options struct {
 
 	// Fingerprint describes hardware and operating system as a JSON object; it runs before the first timed pass.
 	Fingerprint func(context.Context) (json.RawMessage, error)
+	// State describes the machine's state (load, memory, power) as a JSON object, before and after the run.
+	State func(context.Context) (json.RawMessage, error)
 	// ModelDigest hashes the weights after the last timed pass; nil where there are none to hash.
 	ModelDigest func(ctx context.Context, path string) (digest, kind string, err error)
 	// Calibrate measures the client itself before the first workload; nil skips it.
@@ -72,6 +74,9 @@ type RowPlan struct {
 	Point    map[string]any
 	Passes   int // first passes
 	Need     suite.Need
+
+	workload *suite.Workload
+	params   map[string]any
 }
 
 // PassDone is a pass that has ended.

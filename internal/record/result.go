@@ -34,6 +34,7 @@ type Result struct {
 	Budget      Budget          `json:"budget"`
 	Rankable    bool            `json:"rankable"` // every row is
 	Flags       []Flag          `json:"flags"`    // of the run as a whole
+	Planned     []string        `json:"planned"`  // keys of the rows that the run is to have, in order
 	Rows        []Row           `json:"results"`
 	Raw         []RawFile       `json:"raw_timings"` // files beside this document
 	Reasons     Reasons         `json:"reasons,omitempty"`
@@ -78,6 +79,7 @@ type Backend struct {
 	Attached bool              `json:"attached"` // it ran before us
 	URLKind  string            `json:"url_kind" jsonschema:"enum=loopback,enum=lan,enum=remote"`
 	Caps     []string          `json:"caps"`
+	Options  map[string]string `json:"options,omitempty"` // as the user set them; no keys, no paths
 	Metadata map[string]string `json:"metadata,omitempty"`
 }
 

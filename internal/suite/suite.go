@@ -4,7 +4,10 @@
 // nothing in Go may depend on one. The package runs no program and reads nothing outside the suite's own files.
 package suite
 
-import "io/fs"
+import (
+	"io/fs"
+	"maps"
+)
 
 // Schema names the form of suite.jsonnet.
 const Schema = "llm-speed/suite/v1"
@@ -59,7 +62,7 @@ type Need struct {
 	Context  int `json:"context"`  // tokens a stream, prompt and output together
 	Parallel int `json:"parallel"` // streams at once
 	Prompt   int `json:"prompt"`   // prompt tokens of a pass, all streams, that are not reused: for predictions
-	Output   int `json:"output"`   // output tokens of a pass, one stream after another: for predictions
+	Output   int `json:"output"`   // output tokens of a pass, streams that run at once counted once: for predictions
 }
 
 // MetricSpec declares a metric of a program.
@@ -73,7 +76,7 @@ type MetricSpec struct {
 type Relative struct {
 	Name   string         `json:"name"`   // decode_decay
 	Metric string         `json:"metric"` // decode_tps
-	Base   map[string]any `json:"base"`   // {context: 32768}
+	Base   map[string]any `json:"base"`   // {context: 32768}; null: the first point of the shape that is run
 	Title  string         `json:"title"`  // for people
 }
 
@@ -104,4 +107,29 @@ func (w *Workload) ShapeFor(quick bool) (shape Shape, ok bool) {
 	}
 	s.Passes = max(q.Passes, 1)
 	return s, true
+}
+
+// BaseAmong gives the base point among those of the shape that is run; ok is false where the shape leaves it out, and the
+// ratio is then unknown.
+func (r *Relative) BaseAmong(points []map[string]any) (base map[string]any, ok bool) {
+	if r.Base == nil {
+		if len(points) == 0 {
+			return nil, false
+		}
+		return points[0], true
+	}
+	for _, p := range points {
+		if maps.Equal(p, r.Base) {
+			return p, true
+		}
+	}
+	return nil, false
+}
+
+// NeedOf gives what the i-th point needs.
+func (s *Shape) NeedOf(i int) Need {
+	if len(s.Needs) == 1 {
+		return s.Needs[0]
+	}
+	return s.Needs[i]
 }

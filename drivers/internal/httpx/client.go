@@ -34,6 +34,7 @@ type Client struct {
 	idle   []*conn
 	closed bool
 	trips  []time.Duration // connect times, for the RTT
+	blocks [][]byte        // memory for the next streams
 }
 
 // New makes a client of the base URL, which may lack its scheme (http is meant then). Credentials in the URL become a
@@ -222,4 +223,23 @@ func (c *Client) keep(k *conn) {
 		return
 	}
 	c.idle = append(c.idle, k)
+}
+
+// takeBlock gives an empty block to read into.
+func (c *Client) takeBlock() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n := len(c.blocks); n > 0 {
+		b := c.blocks[n-1]
+		c.blocks = c.blocks[:n-1]
+		return b[:0]
+	}
+	return make([]byte, 0, blockSize)
+}
+
+// giveBlocks takes blocks back that nothing refers to any more.
+func (c *Client) giveBlocks(blocks [][]byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.blocks = append(c.blocks, blocks[:min(len(blocks), max(keptBlocks-len(c.blocks), 0))]...)
 }

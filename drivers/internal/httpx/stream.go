@@ -20,8 +20,14 @@ import (
 // maxBody bounds what is kept of one stream.
 const maxBody = 256 << 20
 
-// readBuffer is the most that one socket read takes.
-const readBuffer = 64 << 10
+// blockSize is the size of the blocks that a body is read into, and the most that one socket read takes. keptBlocks of them
+// wait for the next stream, so that a stream's memory is there before its clock starts.
+const (
+	blockSize  = 256 << 10
+	leastRead  = 32 << 10 // a block with less room left is full
+	keptBlocks = 64
+	headBuffer = 16 << 10
+)
 
 // Post is a timed request. Body is complete before the clock starts.
 type Post struct {
@@ -62,21 +68,23 @@ func (c *Client) Stream(ctx context.Context, p Post) (stream.Recording, error) {
 			_ = k.Close()
 		}
 	}()
-	stop := context.AfterFunc(ctx, func() { _ = k.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = k.SetDeadline(past) })
 	defer stop()
 
 	head := c.requestHead(p.Path, len(p.Body))
 	rec.Request = len(head) + len(p.Body)
 	raw := append(head, p.Body...)
-	in := &intake{c: c, k: k, rec: &rec, tap: p.Request.Tap, idle: p.Request.IdleWithin, buf: make([]byte, readBuffer), block: make([]byte, 0, 256<<10)}
+	in := &intake{c: c, k: k, ctx: ctx, rec: &rec, tap: p.Request.Tap, first: p.Request.FirstByteWithin, idle: p.Request.IdleWithin, block: c.takeBlock()}
+	in.head = bufio.NewReaderSize(in, headBuffer)
+	rec.Reads = make([]stream.Read, 0, 1024)
+	defer in.release()
 	if p.Request.Hold != nil {
 		if rec.Sched, err = p.Request.Hold(ctx); err != nil {
 			return fail(context.Canceled, err)
 		}
 	}
-	if d := p.Request.FirstByteWithin; d > 0 {
-		_ = k.SetDeadline(time.Now().Add(d))
-		in.deadlineSet = c.clock.Now()
+	if in.first > 0 {
+		in.setDeadline(time.Now().Add(in.first))
 	}
 	rec.Send = c.clock.Now()
 	if rec.Sched == 0 {
@@ -84,7 +92,7 @@ func (c *Client) Stream(ctx context.Context, p Post) (stream.Recording, error) {
 	}
 	if _, err = k.Write(raw); err != nil {
 		// The server may have answered and closed before it had read everything (413): look for that answer.
-		_ = k.SetReadDeadline(time.Now().Add(time.Second))
+		in.setDeadline(time.Now().Add(time.Second))
 	}
 	raw = nil //nolint:ineffassign,wastedassign // lets go of up to a megabyte before the response is kept
 	readErr := in.run()
@@ -101,7 +109,7 @@ func (c *Client) Stream(ctx context.Context, p Post) (stream.Recording, error) {
 			if len(rec.Reads) > 0 {
 				what = "silence inside the stream"
 			}
-			return fail(drivers.ErrTimeout, fmt.Errorf("%s within %s", what, in.limit(p.Request).Round(time.Millisecond)))
+			return fail(drivers.ErrTimeout, fmt.Errorf("%s within %s", what, in.limit().Round(time.Millisecond)))
 		case errors.Is(readErr, errNotHTTP):
 			return fail(drivers.ErrProtocol, readErr)
 		}
@@ -141,24 +149,54 @@ var errNotHTTP = errors.New("the answer is not HTTP")
 type intake struct {
 	c   *Client
 	k   *conn
+	ctx context.Context //nolint:containedctx // an intake lives as long as one call of Stream
 	rec *stream.Recording
 	tap *stream.Tap
 
-	buf         []byte // what one socket read brought
-	blocks      [][]byte
-	block       []byte // the block being filled; full ones are in blocks
+	head        *bufio.Reader // reads the response's header through in
+	blocks      [][]byte      // full
+	block       []byte        // being filled
 	total       int
-	idle        time.Duration
-	deadlineSet time.Duration
+	first       time.Duration // deadline from the send to the first body byte; 0: none
+	idle        time.Duration // longest silence after it; 0: none
+	started     bool          // the idle deadline has taken over
+	deadlineSet time.Duration // when it was last moved
 	at          time.Duration // stamp of the last socket read
 	keepAlive   bool
 }
 
-func (in *intake) limit(r drivers.Request) time.Duration {
-	if len(in.rec.Reads) > 0 {
-		return r.IdleWithin
+// past is a deadline that wakes every read and write at once.
+var past = time.Unix(1, 0)
+
+// setDeadline moves the connection's deadline; the zero time is none. A cancellation that came before stays in force.
+func (in *intake) setDeadline(t time.Time) {
+	_ = in.k.SetDeadline(t)
+	if in.ctx.Err() != nil {
+		_ = in.k.SetDeadline(past)
 	}
-	return r.FirstByteWithin
+}
+
+// watch moves the deadline on after a read: from the first body byte on silence counts, not the time since the send. To
+// spare a system call a read the deadline is moved in steps of a quarter.
+func (in *intake) watch() {
+	switch {
+	case in.total == 0:
+		return
+	case in.idle > 0 && (!in.started || in.at-in.deadlineSet > in.idle/4):
+		in.setDeadline(time.Now().Add(in.idle + in.idle/4))
+		in.deadlineSet = in.at
+	case in.idle == 0 && !in.started && in.first > 0:
+		in.setDeadline(time.Time{})
+	}
+	in.started = true
+}
+
+// limit is the deadline that is in force.
+func (in *intake) limit() time.Duration {
+	if in.total > 0 {
+		return in.idle
+	}
+	return in.first
 }
 
 // Read reads the socket once and stamps the return. It is what the header parser reads through.
@@ -177,11 +215,10 @@ func (in *intake) Read(p []byte) (int, error) {
 
 // run reads the response to its end.
 func (in *intake) run() error {
-	br := bufio.NewReaderSize(in, readBuffer)
 	var resp *http.Response
 	for {
 		var err error
-		if resp, err = http.ReadResponse(br, &http.Request{Method: http.MethodPost}); err != nil {
+		if resp, err = http.ReadResponse(in.head, &http.Request{Method: http.MethodPost}); err != nil {
 			var ne net.Error
 			if in.rec.FirstByte > 0 && !errors.As(err, &ne) && !errors.Is(err, io.ErrUnexpectedEOF) {
 				return fmt.Errorf("%w: %v", errNotHTTP, err)
@@ -204,35 +241,44 @@ func (in *intake) run() error {
 	} else if resp.ContentLength < 0 {
 		in.keepAlive = false
 	}
-	n, _ := io.ReadFull(br, in.buf[:br.Buffered()]) // body bytes that came with the headers, under their stamp
+	n, _ := io.ReadFull(in.head, in.room()[:in.head.Buffered()]) // body bytes that came with the header, under their stamp
 	for {
-		done, err := in.take(&body, in.buf[:n])
+		done, err := in.take(&body, n)
 		if done || err != nil {
 			return err
 		}
-		n, err = in.Read(in.buf)
+		in.watch()
+		n, err = in.Read(in.room())
 		if n == 0 && err != nil {
 			if errors.Is(err, io.EOF) && body.endsAtClose() {
 				return nil
 			}
 			return err
 		}
-		if in.idle > 0 && in.at-in.deadlineSet > in.idle/4 {
-			_ = in.k.SetReadDeadline(time.Now().Add(in.idle + in.idle/4))
-			in.deadlineSet = in.at
-		}
 	}
 }
 
-// take moves the payload of one read into the blocks and notes the read.
-func (in *intake) take(body *framing, p []byte) (done bool, err error) {
+// room is where the next read goes: what is left of the block, or a new block where that is little.
+func (in *intake) room() []byte {
+	if cap(in.block)-len(in.block) < leastRead {
+		in.blocks = append(in.blocks, in.block)
+		in.block = in.c.takeBlock()
+	}
+	return in.block[len(in.block):cap(in.block)]
+}
+
+// take keeps the payload of one read, n bytes that lie in room, and notes the read. The payload is moved together where it
+// lies.
+func (in *intake) take(body *framing, n int) (done bool, err error) {
 	before := in.total
+	p := in.block[len(in.block) : len(in.block)+n]
 	for len(p) > 0 && !done {
 		var payload []byte
 		if payload, p, done, err = body.next(p); err != nil {
 			return false, err
 		}
-		in.keepBytes(payload)
+		in.block = append(in.block, payload...) // never past where payload lies
+		in.total += len(payload)
 	}
 	if body.empty() {
 		done = true
@@ -247,25 +293,13 @@ func (in *intake) take(body *framing, p []byte) (done bool, err error) {
 	return done, nil
 }
 
-func (in *intake) keepBytes(p []byte) {
-	for len(p) > 0 {
-		if len(in.block) == cap(in.block) {
-			in.blocks = append(in.blocks, in.block)
-			in.block = make([]byte, 0, 2*cap(in.block))
-		}
-		n := min(len(p), cap(in.block)-len(in.block))
-		in.block = append(in.block, p[:n]...)
-		in.total += n
-		p = p[n:]
-	}
-}
-
 // join gives the body in one piece.
-func (in *intake) join() []byte {
-	if len(in.blocks) == 0 {
-		return bytes.Clone(in.block)
-	}
-	return bytes.Join(append(in.blocks, in.block), nil)
+func (in *intake) join() []byte { return bytes.Join(append(in.blocks, in.block), nil) }
+
+// release gives the blocks back.
+func (in *intake) release() {
+	in.c.giveBlocks(append(in.blocks, in.block))
+	in.blocks, in.block = nil, nil
 }
 
 // framing takes the payload out of a body's transfer encoding as it comes, so that a read never waits for the rest of a

@@ -1,0 +1,196 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/drivers/all"
+	"github.com/llm-speed/llm-speed/internal/clock"
+)
+
+// detectWithin is how long looking for backends may take.
+const detectWithin = 5 * time.Second
+
+// llamaPathOption is the driver option that --llama-cpp-path sets.
+const llamaPathOption = "llama-cpp-path"
+
+// target says which backend is meant.
+type target struct {
+	backend, url, model, key, llamaPath string
+	options                             []string
+}
+
+func (t *target) flags(f *pflag.FlagSet) {
+	f.StringVar(&t.backend, "backend", "", "backend to use; see llm-speed detect (default: the first one found)")
+	f.StringVar(&t.url, "url", "", "base URL of a running server")
+	f.StringVar(&t.model, "model", "", "model, as list-models shows it, or a file (default: the first one)")
+	f.StringVar(&t.key, "api-key", "", "key of the server; better in the environment as LLM_SPEED_API_KEY")
+	f.StringVar(&t.llamaPath, llamaPathOption, "", "llama-server, or the folder that it is in")
+	f.StringArrayVar(&t.options, "opt", nil, "option of the backend, name=value; may be repeated")
+}
+
+// config makes what drivers are opened with. Options that are not the driver's own are found out in optionsOf.
+func (a *app) config(t target) drivers.Config {
+	key := t.key
+	if key != "" {
+		a.warn("a key in an argument can be seen by other users of this machine; set LLM_SPEED_API_KEY instead")
+	} else {
+		key = a.Env("LLM_SPEED_API_KEY")
+	}
+	return drivers.Config{
+		URL: t.url, Model: t.model, APIKey: drivers.NewSecret(key), Env: a.Env, Clock: clock.New(), Guard: a.guardCommand(),
+		Log: func(string, ...any) {},
+	}
+}
+
+// optionsOf takes the options that spec has out of --opt and --llama-cpp-path. strict refuses what spec does not have.
+func (t target) optionsOf(spec drivers.Spec, strict bool) (map[string]string, error) {
+	names := make([]string, len(spec.Options))
+	for i, o := range spec.Options {
+		names[i] = o.Name
+	}
+	options := map[string]string{}
+	if t.llamaPath != "" && slices.Contains(names, llamaPathOption) {
+		options[llamaPathOption] = absolute(t.llamaPath)
+	}
+	for _, o := range t.options {
+		name, value, ok := strings.Cut(o, "=")
+		switch {
+		case !ok:
+			return nil, usagef("--opt %s: want name=value", o)
+		case slices.Contains(names, name):
+			options[name] = value
+		case strict && len(names) == 0:
+			return nil, usagef("unknown option %q: backend %s has none", name, spec.Name)
+		case strict:
+			return nil, usagef("unknown option %q of backend %s; valid: %s", name, spec.Name, strings.Join(names, ", "))
+		}
+	}
+	return options, nil
+}
+
+// registry is the list of drivers.
+func registry() (*drivers.Registry, error) { return all.Registry() }
+
+// seen is what one driver found.
+type seen struct {
+	spec  drivers.Spec
+	found []drivers.Found
+	err   error
+}
+
+// look asks the drivers what there is, all at once, and gives the answers in their order.
+func (a *app) look(ctx context.Context, specs []drivers.Spec, t target) ([]seen, error) {
+	ctx, cancel := context.WithTimeout(ctx, detectWithin)
+	defer cancel()
+	c := a.config(t)
+	out := make([]seen, len(specs))
+	for i, spec := range specs {
+		out[i].spec = spec
+	}
+	var wg sync.WaitGroup
+	for i := range out {
+		options, err := t.optionsOf(out[i].spec, false)
+		if err != nil {
+			return nil, err
+		}
+		mine := c
+		mine.Options = options
+		wg.Go(func() { out[i].found, out[i].err = out[i].spec.Detect(ctx, mine) })
+	}
+	wg.Wait()
+	return out, context.Cause(ctx)
+}
+
+// choose finds the backend that the user named or, where none was named, the first that is there. The simulator is never
+// chosen unasked.
+func (a *app) choose(ctx context.Context, t target) (drivers.Spec, error) {
+	reg, err := registry()
+	if err != nil {
+		return drivers.Spec{}, err
+	}
+	if t.backend != "" {
+		spec, err := reg.Lookup(t.backend)
+		if err != nil {
+			return spec, usagef("%w", err)
+		}
+		return spec, nil
+	}
+	var specs []drivers.Spec
+	for _, s := range reg.Specs() {
+		if s.Kind != drivers.Simulated {
+			specs = append(specs, s)
+		}
+	}
+	if err := anyHas(reg.Specs(), t); err != nil {
+		return drivers.Spec{}, err
+	}
+	answers, err := a.look(ctx, specs, t)
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return drivers.Spec{}, err
+	}
+	for _, s := range answers {
+		if slices.ContainsFunc(s.found, func(f drivers.Found) bool { return f.Usable }) {
+			return s.spec, nil
+		}
+	}
+	return drivers.Spec{}, nothingFound(answers, t)
+}
+
+// anyHas refuses an option that no backend has.
+func anyHas(specs []drivers.Spec, t target) error {
+	var names []string
+	for _, s := range specs {
+		for _, o := range s.Options {
+			names = append(names, o.Name)
+		}
+	}
+	for _, o := range t.options {
+		if name, _, _ := strings.Cut(o, "="); !slices.Contains(names, name) {
+			return usagef("unknown option %q; backends have: %s", name, strings.Join(names, ", "))
+		}
+	}
+	return nil
+}
+
+// nothingFound says what was looked for and where, and how to start each kind of server.
+func nothingFound(answers []seen, t target) error {
+	var b strings.Builder
+	b.WriteString("no backend found")
+	if t.url != "" {
+		fmt.Fprintf(&b, " at %s", t.url)
+	}
+	for _, s := range answers {
+		fmt.Fprintf(&b, "\n  %s: looked at %s", s.spec.Title, s.spec.Looked)
+		if s.err != nil {
+			fmt.Fprintf(&b, "\n    %v", s.err)
+		}
+		for _, f := range s.found {
+			fmt.Fprintf(&b, "\n    %s: %s", foundAt(f), orElse(f.Note, "not usable"))
+		}
+		fmt.Fprintf(&b, "\n    start it with: %s", s.spec.Start)
+	}
+	return fail(exitBackend, "llm-speed bench --backend sim   (shows a run without a server; its numbers are simulated)", errors.New(b.String()))
+}
+
+func foundAt(f drivers.Found) string {
+	if f.URL != "" {
+		return f.URL
+	}
+	return orElse(f.Binary, f.Backend)
+}
+
+func orElse(text, other string) string {
+	if text == "" {
+		return other
+	}
+	return text
+}

@@ -1,0 +1,221 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/engine"
+	"github.com/llm-speed/llm-speed/internal/record"
+	"github.com/llm-speed/llm-speed/internal/suite"
+)
+
+// benchFlags are a run as it was asked for.
+type benchFlags struct {
+	target
+	suite                                   string
+	workloads                               []string
+	quick, noUpload, anon, long, sandboxOff bool
+	json, seed, resume                      string
+	repeats                                 int
+	maxTime, timeout                        time.Duration
+}
+
+func (a *app) bench() *cobra.Command {
+	var f benchFlags
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Run a suite against a backend and show, save and explain what it measures",
+		Long: `Run a suite against a backend. Without --backend the first one found is used: a running llama-server,
+a model file that llama-server can be started with, or the server at --url. The simulator is only used when it is
+asked for. The result is saved row by row under the user's data directory; a run that was cut off goes on with --resume.
+
+The first Ctrl-C stops the run, saves and shows what there is; the second ends it at once.`,
+		Example: `  llm-speed bench
+  llm-speed bench --quick
+  llm-speed bench --model ~/models/qwen3-8b-q4_k_m.gguf --workload W1,W2
+  llm-speed bench --backend openai-compatible --url http://localhost:8000/v1 --json result.json
+  llm-speed bench --backend sim --opt profile=fast`,
+		Args: between(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.runBench(cmd.Context(), f, cmd.Flags().Changed)
+		},
+	}
+	fl := cmd.Flags()
+	fl.SortFlags = false
+	fl.StringVar(&f.suite, "suite", defaultSuite, "built-in suite, or the folder of one")
+	f.target.flags(fl)
+	fl.StringSliceVar(&f.workloads, "workload", nil, "workloads to run, as W1,W2 (default: all)")
+	fl.BoolVar(&f.quick, "quick", false, "shorter shapes of every workload; never ranked")
+	fl.BoolVar(&f.noUpload, "no-upload", false, "keep the result on this machine")
+	fl.StringVar(&f.json, "json", "", "write the result document to this file; - is stdout, which then holds nothing else")
+	fl.BoolVar(&f.anon, "anon", false, "mark the result as anonymous")
+	fl.IntVar(&f.repeats, "repeats", 0, "passes of every row (default: as the time budget allows)")
+	fl.StringVar(&f.seed, "seed", "", "seed of the prompts, up to 16 hex digits; the same seed gives the same bytes")
+	fl.DurationVar(&f.maxTime, "max-time", 0, "time budget, as 90s or 5m (default: the suite's); never cuts a first pass")
+	fl.DurationVar(&f.timeout, "timeout", 0, "deadline of each stream (default: from what is asked of it)")
+	fl.BoolVar(&f.long, "long", false, "run rows predicted to take over 5 minutes too")
+	fl.StringVar(&f.resume, "resume", "", "go on with this run: its id, or last")
+	fl.BoolVar(&f.sandboxOff, "no-sandbox", false, "run the suite's programs in this process")
+	return cmd
+}
+
+// runBench checks all that can be checked before anything runs, then runs.
+func (a *app) runBench(ctx context.Context, f benchFlags, changed func(string) bool) error {
+	switch {
+	case f.repeats < 0:
+		return usagef("--repeats %d: want 1 or more", f.repeats)
+	case f.maxTime < 0 || f.timeout < 0:
+		return usagef("--max-time and --timeout can't be negative")
+	case changed("repeats") && f.repeats == 0:
+		return usagef("--repeats 0: want 1 or more")
+	}
+	old, err := a.resumed(&f, changed)
+	if err != nil {
+		return err
+	}
+	seed, err := parseSeed(f.seed)
+	if err != nil {
+		return err
+	}
+	s, official, err := loadSuite(f.suite)
+	if err != nil {
+		return err
+	}
+	if old != nil && old.Suite.Digest != s.Digest {
+		return fail(exitFailed, "llm-speed bench --suite "+f.suite, fmt.Errorf("run %s can't go on: it used suite %s with digest %s, and the suite here has %s", old.RunID, old.Suite.Name, old.Suite.Digest, s.Digest))
+	}
+	rows, err := engine.PlanRows(s, f.workloads, f.quick)
+	if err != nil {
+		return usagef("%w", err)
+	}
+	var out *outFile
+	if f.json != "" && f.json != "-" {
+		if out, err = prepareFile(f.json); err != nil {
+			return fail(exitUsage, "", fmt.Errorf("--json can't be written, so nothing was run: %w", err))
+		}
+		defer out.drop()
+	}
+	if reg, err := registry(); err != nil {
+		return err
+	} else if f.backend != "" {
+		spec, err := reg.Lookup(f.backend)
+		if err != nil {
+			return usagef("%w", err)
+		}
+		if _, err := f.optionsOf(spec, true); err != nil {
+			return err
+		}
+	}
+	v := a.newView()
+	defer v.close()
+	ctx, stop := a.interruptible(ctx, func() { v.say("stopping; what is measured is kept (Ctrl-C again ends at once)") })
+	defer stop()
+	spec, err := a.choose(ctx, f.target)
+	if err != nil {
+		v.close()
+		return err
+	}
+	b := &benchRun{app: a, flags: f, suite: s, official: official, spec: spec, seed: seed, rows: rows, old: old, view: v, out: out}
+	return b.run(ctx)
+}
+
+// parseSeed reads --seed; an empty one draws a seed.
+func parseSeed(text string) (uint64, error) {
+	if text == "" {
+		var b [8]byte
+		_, _ = rand.Read(b[:]) // never fails, by its contract
+		return binary.LittleEndian.Uint64(b[:]), nil
+	}
+	seed, err := strconv.ParseUint(strings.TrimPrefix(text, "0x"), 16, 64)
+	if err != nil {
+		return 0, usagef("--seed %q: want 1 to 16 hex digits, as 5eed or 00000000deadbeef", text)
+	}
+	return seed, nil
+}
+
+// resumed loads the run that is to go on and takes from it what the command line leaves open.
+func (a *app) resumed(f *benchFlags, changed func(string) bool) (*record.Result, error) {
+	if f.resume == "" {
+		return nil, nil
+	}
+	saved, err := a.load(f.resume)
+	if err != nil {
+		return nil, err
+	}
+	r := saved.Result
+	if r.State == record.Complete && len(failedRows(r)) == 0 {
+		return nil, fail(exitFailed, "llm-speed explain "+r.RunID+" ROW", fmt.Errorf("run %s is complete: there is nothing to go on with", r.RunID))
+	}
+	for _, fixed := range []string{"seed", "quick"} {
+		if changed(fixed) {
+			return nil, usagef("--%s can't be changed in a run that goes on", fixed)
+		}
+	}
+	f.seed, f.quick, f.anon = r.Seed, r.Mode == "quick", f.anon || r.Anonymous
+	take := func(flag string, to *string, from string) {
+		if !changed(flag) && from != "" {
+			*to = from
+		}
+	}
+	if !r.Suite.Official && !changed("suite") {
+		return nil, usagef("run %s used suite %s out of a folder: name it with --suite DIR", r.RunID, r.Suite.Name)
+	}
+	take("suite", &f.suite, r.Suite.Name)
+	take("backend", &f.backend, r.Backend.Name)
+	take("model", &f.model, r.Model.Ref)
+	if !changed("workload") {
+		f.workloads = nil
+		for _, key := range r.Planned {
+			if id, _, _ := strings.Cut(key, "/"); !slices.Contains(f.workloads, id) {
+				f.workloads = append(f.workloads, id)
+			}
+		}
+	}
+	if !changed("repeats") {
+		f.repeats = r.Budget.Repeats
+	}
+	if !changed("opt") {
+		for _, name := range slices.Sorted(maps.Keys(r.Backend.Options)) {
+			f.options = append(f.options, name+"="+r.Backend.Options[name])
+		}
+	}
+	return r, nil
+}
+
+func failedRows(r *record.Result) []record.Row {
+	var rows []record.Row
+	for _, row := range r.Rows {
+		if row.Status == record.Failed {
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+// benchRun is a run about to happen.
+type benchRun struct {
+	*app
+	flags    benchFlags
+	suite    *suite.Suite
+	official bool
+	spec     drivers.Spec
+	seed     uint64
+	rows     []engine.RowPlan
+	old      *record.Result
+	view     *view
+	out      *outFile
+}
+
+// errRowsFailed ends a run of which some rows failed.
+var errRowsFailed = errors.New("some rows failed")

@@ -1,0 +1,169 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/engine"
+	"github.com/llm-speed/llm-speed/internal/hw"
+	"github.com/llm-speed/llm-speed/internal/record"
+	"github.com/llm-speed/llm-speed/internal/report"
+	"github.com/llm-speed/llm-speed/internal/store"
+	"github.com/llm-speed/llm-speed/internal/weights"
+)
+
+// run opens the store, runs the engine, and shows and saves what came of it.
+func (b *benchRun) run(ctx context.Context) error {
+	options, err := b.flags.optionsOf(b.spec, true)
+	if err != nil {
+		return err
+	}
+	config := b.config(b.flags.target)
+	config.Options = options
+	config.Log = func(format string, args ...any) { b.view.say("  "+format, args...) }
+	folder, err := b.folder()
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	client := b.client()
+	client.SHA256 = b.ownDigest()
+	opt := engine.Options{
+		Suite: b.suite, Official: b.official, Workloads: b.flags.workloads, Quick: b.flags.quick, Spec: b.spec, Config: config,
+		Seed: b.seed, Repeats: b.flags.repeats, MaxTime: b.flags.maxTime, Long: b.flags.long, Timeout: b.flags.timeout, Anonymous: b.flags.anon,
+		Client: client, RunID: folder.ID(),
+		Fingerprint: hw.Capture, State: hw.State,
+		ModelDigest: func(ctx context.Context, path string) (string, string, error) { return weights.Digest(ctx, path, nil) },
+		Save: func(r *record.Result) error {
+			b.complete(r, options)
+			return folder.Save(r)
+		},
+		SaveRaw: folder.SaveRaw, Resume: b.old, Watch: b.watch(),
+	}
+	b.view.say("%s %s on %s, run %s", b.suite.Name, b.suite.Version, b.spec.Title, folder.ID())
+	b.view.say("not uploaded: there is no board to upload to yet")
+	result, err := engine.Run(ctx, opt)
+	b.view.close()
+	if result != nil {
+		if shown := b.show(result); shown != nil {
+			err = errors.Join(err, shown)
+		}
+		b.errf("saved: %s\n", folder.Dir())
+	}
+	return b.verdict(ctx, result, err)
+}
+
+// folder makes the folder of a new run, or locks that of the run that goes on.
+func (b *benchRun) folder() (*store.Run, error) {
+	st, err := b.store()
+	if err != nil {
+		return nil, err
+	}
+	if b.old == nil {
+		var random [4]byte
+		_, _ = rand.Read(random[:]) // never fails, by its contract
+		return st.Create(store.NewRunID(time.Now(), binary.LittleEndian.Uint32(random[:])))
+	}
+	run, old, err := st.Resume(b.old.RunID)
+	if err != nil {
+		return nil, err
+	}
+	b.old = old // as it is now that nobody else writes it
+	return run, nil
+}
+
+// complete adds what the engine can't know: which rows the run is to have and how the driver was set, for --resume.
+func (b *benchRun) complete(r *record.Result, options map[string]string) {
+	r.Planned = nil
+	for _, row := range b.rows {
+		r.Planned = append(r.Planned, row.Key)
+	}
+	r.Backend.Options = nil
+	for _, o := range b.spec.Options {
+		value, set := options[o.Name]
+		if !set || o.Secret || strings.ContainsAny(value, `/\`) { // keys and paths are the user's own business
+			continue
+		}
+		if r.Backend.Options == nil {
+			r.Backend.Options = map[string]string{}
+		}
+		r.Backend.Options[o.Name] = value
+	}
+}
+
+// watch tells the view what happens.
+func (b *benchRun) watch() engine.Watch {
+	v := b.view
+	return engine.Watch{
+		Live: v.live,
+		Note: func(line string) { v.say("  %s", line) },
+		Planned: func(p engine.Plan) {
+			v.say("%s: %s; %d rows in about %s", strings.Join(nonEmpty(p.Backend.Backend, p.Backend.Version), " "), orElse(p.Backend.Model.Name, p.Backend.Model.Ref), len(p.Rows), report.Duration(p.Budget))
+		},
+		Row: func(row engine.RowPlan) {
+			if !v.tty {
+				v.say("%s %s: started", row.Key, row.Name)
+			}
+		},
+		Pass: func(p engine.PassDone) {
+			if p.Err != nil {
+				v.say("%s: pass %d failed after %s: %v", p.Key, p.Pass, report.Duration(p.Took), p.Err)
+			} else if !v.tty && p.Of > 1 {
+				v.say("%s: pass %d of %d took %s", p.Key, p.Pass, p.Of, report.Duration(p.Took))
+			}
+		},
+		Done: func(row record.Row) { v.say("%s", report.Line(row)) },
+	}
+}
+
+// show writes the result: the table, or the document where stdout is for that.
+func (b *benchRun) show(r *record.Result) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode the result: %w", err)
+	}
+	text = append(text, '\n')
+	if b.flags.json == "-" {
+		_, err := b.Stdout.Write(text)
+		return err
+	}
+	if err := report.Table(b.Stdout, r, b.style()); err != nil {
+		return fmt.Errorf("show the result: %w", err)
+	}
+	if b.out != nil {
+		if err := b.out.write(text); err != nil {
+			return fmt.Errorf("write --json: %w", err)
+		}
+	}
+	return nil
+}
+
+// verdict turns the end of a run into an exit code.
+func (b *benchRun) verdict(ctx context.Context, r *record.Result, err error) error {
+	resume := ""
+	if r != nil {
+		resume = "llm-speed bench --resume " + r.RunID
+	}
+	switch {
+	case errors.Is(context.Cause(ctx), errInterrupted):
+		b.warn("interrupted; to go on: %s", resume)
+		return errInterrupted
+	case errors.Is(err, drivers.ErrNoModel), errors.Is(err, engine.ErrNoBackend):
+		return fail(exitBackend, b.spec.Start, err)
+	case err != nil:
+		return err
+	case r == nil:
+		return errors.New("the run gave no result")
+	}
+	if _, _, failed := report.Tally(r); failed > 0 {
+		return fail(exitFailed, resume+"   (runs the failed rows again)", fmt.Errorf("%w: %d of %d; the rest is saved", errRowsFailed, failed, len(r.Rows)))
+	}
+	return nil
+}

@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/llm-speed/llm-speed/internal/sim"
+)
+
+func (a *app) sim() *cobra.Command {
+	var listen, profile, traps, log string
+	cmd := &cobra.Command{
+		Use: "sim", Short: "Serve the simulator: a server with a known timetable",
+		Long: "Serve the simulator until interrupted: an HTTP server that answers as llama-server and OpenAI-compatible servers do,\nwith made-up text on a timetable that is known to the token.\n\nProfiles:\n" + profileHelp() + "\nTraps, joined with commas:\n" + trapHelp(),
+		Args: between(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := sim.Lookup(profile)
+			if err != nil {
+				return usagef("%w", err)
+			}
+			t, err := sim.ParseTraps(traps)
+			if err != nil {
+				return usagef("--traps: %w", err)
+			}
+			var to io.Writer
+			if log != "" {
+				f, err := createFile(log)
+				if err != nil {
+					return fail(exitUsage, "", fmt.Errorf("--log can't be written: %w", err))
+				}
+				defer f.Close()
+				to = f
+			}
+			ctx, stop := a.interruptible(cmd.Context(), func() {})
+			defer stop()
+			server, err := sim.Start(ctx, sim.Options{Addr: listen, Profile: p, Traps: t, Log: to})
+			if err != nil {
+				return err
+			}
+			a.outf("listening on %s\n", server.URL())
+			<-ctx.Done()
+			return server.Close()
+		},
+	}
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "address and port; port 0 takes a free one")
+	cmd.Flags().StringVar(&profile, "profile", "", "timetable (default: the first one)")
+	cmd.Flags().StringVar(&traps, "traps", "", "misbehaviour, as name=value,name")
+	cmd.Flags().StringVar(&log, "log", "", "file for what was really sent and when, one JSON object a line")
+	return cmd
+}
+
+func profileHelp() string {
+	var b strings.Builder
+	for _, p := range sim.Profiles() {
+		fmt.Fprintf(&b, "  %-28s %s\n", p.Name, p.Title)
+	}
+	return b.String()
+}
+
+func trapHelp() string {
+	var b strings.Builder
+	for _, t := range sim.TrapDocs() {
+		fmt.Fprintf(&b, "  %-28s %s\n", t.Form, t.Help)
+	}
+	return b.String()
+}

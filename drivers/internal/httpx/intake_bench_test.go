@@ -1,0 +1,158 @@
+package httpx
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/internal/clock"
+)
+
+const benchEvent = `data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"m","choices":[{"index":0,"delta":{"content":" token"},"finish_reason":null}]}` + "\n\n"
+
+// benchServer answers every request with the same n events, each in a chunk of its own, as fast as the socket takes them:
+// the answer is made beforehand and given to the kernel in pieces of so many events. It gives its URL.
+func benchServer(tb testing.TB, n, perWrite int) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = l.Close() })
+	piece := bytes.Repeat([]byte(fmt.Sprintf("%x\r\n%s\r\n", len(benchEvent), benchEvent)), perWrite)
+	go func() {
+		for {
+			k, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer k.Close() //nolint:errcheck // nothing to do about it
+				br := bufio.NewReader(k)
+				for {
+					r, err := http.ReadRequest(br)
+					if err != nil {
+						return
+					}
+					_, _ = io.Copy(io.Discard, r.Body)
+					_, _ = io.WriteString(k, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+					for range n / perWrite {
+						if _, err := k.Write(piece); err != nil {
+							return
+						}
+					}
+					_, _ = io.WriteString(k, "0\r\n\r\n")
+				}
+			}()
+		}
+	}()
+	return "http://" + l.Addr().String()
+}
+
+// bare is what a plain Go client does: net/http, a buffered reader of 64 KiB, a stamp a line. It gives the events seen.
+func bare(url string, c *clock.Clock) (int, error) {
+	resp, err := http.Post(url, "application/json", bytes.NewReader([]byte("{}")))
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // nothing to do about it
+	br, events, last := bufio.NewReaderSize(resp.Body, 64<<10), 0, time.Duration(0)
+	for {
+		line, err := br.ReadSlice('\n')
+		last = c.Now()
+		if len(line) > 1 {
+			events++
+		}
+		if errors.Is(err, io.EOF) {
+			_ = last
+			return events, nil
+		}
+		if err != nil {
+			return events, err
+		}
+	}
+}
+
+// BenchmarkIntake compares the read path of Stream with that of a bare client, on the same events from the same server in
+// the same process, turn by turn. It reports events a second of both, their ratio, and the read path's allocations an event.
+func BenchmarkIntake(b *testing.B) {
+	const events = 200_000
+	for _, perWrite := range []int{1, 16, 1000} {
+		b.Run(strconv.Itoa(perWrite)+"-a-write", func(b *testing.B) {
+			url := benchServer(b, events, perWrite)
+			ck := clock.New()
+			c, err := New(url, drivers.Secret{}, nil, ck)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer c.Close()
+			want := events / perWrite * perWrite
+			var ours, theirs time.Duration
+			var allocs, reads uint64
+			for b.Loop() {
+				t := time.Now()
+				n, err := bare(url, ck)
+				theirs += time.Since(t)
+				if err != nil || n != want {
+					b.Fatalf("bare client: %d events, %v", n, err)
+				}
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				t = time.Now()
+				rec, err := c.Stream(b.Context(), Post{Path: "/", Body: []byte("{}")})
+				ours += time.Since(t)
+				runtime.ReadMemStats(&after)
+				if err != nil || bytes.Count(rec.Data, []byte("\n\n")) != want {
+					b.Fatalf("stream: %d bytes, %v", len(rec.Data), err)
+				}
+				allocs += after.Mallocs - before.Mallocs
+				reads += uint64(len(rec.Reads))
+			}
+			total := float64(want) * float64(b.N)
+			b.ReportMetric(total/ours.Seconds(), "events/s")
+			b.ReportMetric(total/theirs.Seconds(), "bare-events/s")
+			b.ReportMetric(theirs.Seconds()/ours.Seconds(), "ratio")
+			b.ReportMetric(float64(allocs)/total, "allocs/event")
+			b.ReportMetric(total/float64(reads), "events/read")
+		})
+	}
+}
+
+// TestIntakeKeepsUp holds the read path to at least 0.8 of a bare client's rate, best of five turns.
+func TestIntakeKeepsUp(t *testing.T) {
+	const events = 60_000
+	url := benchServer(t, events, 1000)
+	ck := clock.New()
+	c, err := New(url, drivers.Secret{}, nil, ck)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	best := 0.0
+	var seen []string
+	for range 5 {
+		t0 := time.Now()
+		if n, err := bare(url, ck); err != nil || n != events {
+			t.Fatalf("bare client: %d events, %v", n, err)
+		}
+		theirs := time.Since(t0)
+		t0 = time.Now()
+		if _, err := c.Stream(t.Context(), Post{Path: "/", Body: []byte("{}")}); err != nil {
+			t.Fatal(err)
+		}
+		ratio := theirs.Seconds() / time.Since(t0).Seconds()
+		seen = append(seen, fmt.Sprintf("%.2f", ratio))
+		best = max(best, ratio)
+	}
+	if best < 0.8 {
+		t.Errorf("rate over a bare client's: %v, want 0.8", seen)
+	}
+}

@@ -1,0 +1,379 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/llm-speed/llm-speed/builtins"
+	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/internal/chat"
+	"github.com/llm-speed/llm-speed/internal/measure"
+	"github.com/llm-speed/llm-speed/internal/record"
+	"github.com/llm-speed/llm-speed/internal/stream"
+)
+
+// Limits of one pass, whatever its program does: a loop over a paid API is an attack on the purse.
+const (
+	maxPrompts   = 4096
+	maxStreams   = 1024
+	maxParallel  = 256
+	maxOutput    = 32 << 10
+	maxPromptLen = 1 << 20
+)
+
+// passHost is the host of one pass of one row: it realises prompts, runs streams, and keeps what they gave.
+type passHost struct {
+	r    *run
+	s    *session
+	row  *RowPlan
+	pass int // from 1
+
+	began   time.Duration
+	cache0  *drivers.CacheStats
+	prompts []*prompt
+	streams int
+
+	out passResult
+}
+
+// passResult is what a pass leaves behind.
+type passResult struct {
+	pass    int
+	samples []measured
+	batches []batchResult
+	metrics map[string][]float64
+	raw     record.RawFile // where recs were saved
+	recs    []stream.Recording
+	wall    time.Duration // from send to last text, summed over the steps of the program; the client's own work between them is left out
+	took    time.Duration // everything included
+	err     error
+}
+
+// batchResult is a barrier's figures, as kept and as measured.
+type batchResult struct {
+	record.Batch
+	measure.Together
+}
+
+// measured is one timed stream: its metrics and the facts about it that the row needs.
+type measured struct {
+	measure.Sample
+	rec        stream.Recording  // without Data and Reads
+	tr         stream.Transcript // without Events
+	prompt     *prompt
+	asked      int
+	prefill    measure.Value
+	prefillHow string
+	maxHit     *int // prompt tokens that a perfect prefix cache could have served; nil where not known or not meant
+	maxBound   bool // maxHit is an upper bound, not exact
+	err        error
+	other      *record.Flag // other_traffic
+}
+
+// prompt is a realised prompt.
+type prompt struct {
+	drivers.Prompt
+	id     int
+	target int     // tokens it was fitted to; 0: it is what it is
+	count  *int    // tokens as counted before the send
+	ids    []int32 // kept for prompts that may share a prefix
+	reuse  bool    // the prompt cache may serve and keep it
+	cold   bool    // no earlier prompt shares its prefix
+	parent *prompt // that it extends
+	stated int     // prompt tokens that the server stated when it was streamed; 0 before
+	seen   bool    // has been streamed
+}
+
+var _ builtins.Host = (*passHost)(nil)
+
+// Prompt realises a prompt outside any timed interval.
+func (h *passHost) Prompt(ctx context.Context, spec builtins.PromptSpec) (builtins.Prompt, error) {
+	if len(h.prompts) >= maxPrompts {
+		return builtins.Prompt{}, fmt.Errorf("more than %d prompts in one pass", maxPrompts)
+	}
+	h.r.doing("preparing prompts")
+	p := &prompt{id: len(h.prompts) + 1, cold: spec.Cold, reuse: !spec.Cold}
+	label := fmt.Sprintf("%s/%d/%d", h.row.Key, h.pass, p.id)
+	if !spec.Cold {
+		label = fmt.Sprintf("%s/warm/%d", h.row.Key, spec.Tokens) // the same text each time, so that it can be hit
+	}
+	var err error
+	switch {
+	case spec.Tokens > 0:
+		if spec.Tokens > maxPromptLen {
+			return builtins.Prompt{}, fmt.Errorf("a prompt of %d tokens is over the limit of %d", spec.Tokens, maxPromptLen)
+		}
+		p.target = spec.Tokens
+		p.Prompt, p.count, err = h.fitted(ctx, label, spec.Tokens, spec.Cold)
+	case spec.Extends > 0:
+		p.parent, err = h.promptOf(spec.Extends)
+		if err == nil {
+			p.cold, p.reuse = false, true
+			p.Tools = p.parent.Tools
+			p.Messages = append(slices.Clip(slices.Clone(p.parent.Messages)), spec.Messages...)
+		}
+	case len(spec.Messages) > 0:
+		p.Prompt = drivers.Prompt{Messages: slices.Clone(spec.Messages), Tools: spec.Tools}
+		if spec.Cold {
+			p.Messages[0].Content = h.r.prose.Salt(h.r.opt.Seed, label) + p.Messages[0].Content
+		}
+		p.reuse = true // a conversation is meant to go on
+	case len(spec.Parts) > 0:
+		p.Prompt, p.reuse = h.assembled(spec), true
+	default:
+		text := spec.Text
+		if spec.Cold {
+			text = h.r.prose.Salt(h.r.opt.Seed, label) + text
+		}
+		p.Prompt = oneMessage(text)
+	}
+	if err != nil {
+		return builtins.Prompt{}, h.r.redact(err)
+	}
+	if p.reuse && h.s.caps.Tokenizer != nil {
+		if p.ids, err = h.s.caps.Tokenizer.Tokenize(ctx, p.Prompt); err != nil {
+			return builtins.Prompt{}, h.r.redact(fmt.Errorf("count the tokens of a prompt: %w", err))
+		}
+		n := len(p.ids)
+		p.count = &n
+	}
+	h.prompts = append(h.prompts, p)
+	return builtins.Prompt{ID: p.id, Tokens: p.count}, nil
+}
+
+// assembled makes one user message out of generated parts. The salt is the pass's, so that a shared part can be reused
+// within the pass and never across passes.
+func (h *passHost) assembled(spec builtins.PromptSpec) drivers.Prompt {
+	perWord := h.s.fit.perWord
+	if perWord == 0 {
+		perWord = 1.3
+	}
+	text := ""
+	if spec.Cold {
+		text = h.r.prose.Salt(h.r.opt.Seed, fmt.Sprintf("%s/%d/parts", h.row.Key, h.pass))
+	}
+	for i, part := range spec.Parts {
+		label := fmt.Sprintf("%s/%d/shared/%s", h.row.Key, h.pass, part.Shared)
+		if part.Shared == "" {
+			label = fmt.Sprintf("%s/%d/%d/fresh/%d", h.row.Key, h.pass, len(h.prompts)+1, i)
+		}
+		text += h.r.prose.Text(h.r.opt.Seed, label, int(float64(part.Tokens)/perWord)) + "\n\n"
+	}
+	return drivers.Prompt{Messages: []chat.Message{{Role: "user", Content: text + h.r.prose.Task(h.r.opt.Seed)}}}
+}
+
+func (h *passHost) promptOf(id int) (*prompt, error) {
+	if id < 1 || id > len(h.prompts) {
+		return nil, fmt.Errorf("no prompt %d in this pass", id)
+	}
+	return h.prompts[id-1], nil
+}
+
+// Stream runs prompts behind one barrier, and measures what came back when the last has ended.
+func (h *passHost) Stream(ctx context.Context, spec builtins.StreamSpec) (builtins.Batch, error) {
+	n := len(spec.Prompts)
+	switch {
+	case n == 0:
+		return builtins.Batch{}, errors.New("no prompt to stream")
+	case n > maxParallel:
+		return builtins.Batch{}, fmt.Errorf("%d streams at once are over the limit of %d", n, maxParallel)
+	case h.streams+n > maxStreams:
+		return builtins.Batch{}, fmt.Errorf("more than %d streams in one pass", maxStreams)
+	case spec.OutputTokens < 1 || spec.OutputTokens > maxOutput:
+		return builtins.Batch{}, fmt.Errorf("output_tokens is %d; want 1 to %d", spec.OutputTokens, maxOutput)
+	}
+	h.streams += n
+	ps := make([]*prompt, n)
+	for i, id := range spec.Prompts {
+		p, err := h.promptOf(id)
+		if err != nil {
+			return builtins.Batch{}, err
+		}
+		ps[i] = p
+	}
+	if err := h.warm(ctx, n); err != nil {
+		return builtins.Batch{}, err
+	}
+	other := h.otherTraffic(ctx)
+	h.r.doing("streaming")
+	recs, errs := h.release(ctx, ps, spec)
+	h.r.doing("measuring")
+
+	first := len(h.out.samples)
+	var failed error
+	for i, p := range ps {
+		m := h.measure(p, recs[i], errs[i], spec)
+		m.other = other
+		h.out.samples = append(h.out.samples, m)
+		h.out.recs = append(h.out.recs, recs[i])
+		if m.err != nil && failed == nil {
+			failed = m.err
+		}
+	}
+	if ctx.Err() != nil {
+		return builtins.Batch{}, context.Cause(ctx)
+	}
+	if failed != nil {
+		return builtins.Batch{}, failed
+	}
+	return h.batch(first, spec), nil
+}
+
+// release runs the streams: each prepares on a goroutine of its own, all wait at the barrier, and start at once.
+func (h *passHost) release(ctx context.Context, ps []*prompt, spec builtins.StreamSpec) ([]stream.Recording, []error) {
+	n := len(ps)
+	recs, errs := make([]stream.Recording, n), make([]error, n)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	barrier := newBarrier(h.r, n)
+	taps := make([]*stream.Tap, n)
+	for i := range taps {
+		taps[i] = &stream.Tap{}
+	}
+	h.r.opt.Watch.Live.set(func(l *Live) { l.taps = taps })
+	defer h.r.opt.Watch.Live.set(func(l *Live) { l.taps = nil })
+	runtime.GC() // now, so that it has no reason to run while the streams do
+	var wg sync.WaitGroup
+	for i, p := range ps {
+		req := drivers.Request{
+			Prompt: p.Prompt, OutputTokens: spec.OutputTokens, Reuse: p.reuse, Seed: h.r.opt.Seed, Reasoning: spec.Reasoning,
+			Slot: drivers.AnySlot, Tap: taps[i],
+			FirstByteWithin: h.r.firstByteWithin(n * h.lengthOf(p)), IdleWithin: h.r.idleWithin(),
+		}
+		if n == 1 && p.reuse {
+			req.Slot = 0 // a conversation stays where its cache is
+		}
+		wait := time.Duration(i) * spec.Stagger
+		arrived := false
+		req.Hold = func(ctx context.Context) (time.Duration, error) {
+			arrived = true
+			return barrier.wait(ctx, wait)
+		}
+		wg.Go(func() {
+			recs[i], errs[i] = h.s.Stream(ctx, req)
+			if !arrived { // it failed before the barrier: the others shall not wait for it
+				cancel(fmt.Errorf("another stream of the batch failed before the start: %w", errs[i]))
+			}
+		})
+	}
+	wg.Wait()
+	return recs, errs
+}
+
+// lengthOf is the best guess at a prompt's tokens, for deadlines.
+func (h *passHost) lengthOf(p *prompt) int {
+	switch {
+	case p.count != nil:
+		return *p.count
+	case p.target > 0:
+		return p.target
+	}
+	n := 0
+	for _, m := range p.Messages {
+		n += len(m.Content) / 3
+	}
+	return n
+}
+
+// barrier lets n streams start together.
+type barrier struct {
+	r       *run
+	mu      sync.Mutex
+	missing int
+	at      time.Duration
+	open    chan struct{}
+}
+
+func newBarrier(r *run, n int) *barrier {
+	return &barrier{r: r, missing: n, open: make(chan struct{})}
+}
+
+// wait returns when all have arrived and this one's stagger has passed, with the stamp of its intended start.
+func (b *barrier) wait(ctx context.Context, stagger time.Duration) (time.Duration, error) {
+	b.mu.Lock()
+	if b.missing--; b.missing == 0 {
+		b.at = b.r.clock.Now()
+		close(b.open)
+	}
+	b.mu.Unlock()
+	select {
+	case <-b.open:
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
+	if stagger > 0 {
+		select {
+		case <-time.After(b.at + stagger - b.r.clock.Now()):
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	}
+	return b.at + stagger, nil
+}
+
+// otherTraffic looks whether an attached server is busy before we send anything.
+func (h *passHost) otherTraffic(ctx context.Context) *record.Flag {
+	if h.s.caps.Activity == nil || !h.s.info.Attached {
+		return nil
+	}
+	a, err := h.s.caps.Activity.Activity(ctx)
+	if err != nil || a.Running <= 0 && a.Waiting <= 0 {
+		return nil
+	}
+	return &record.Flag{Name: "other_traffic", Evidence: fmt.Sprintf("the server was working on %d requests of somebody else, %d waiting, before ours was sent", max(a.Running, 0), max(a.Waiting, 0))}
+}
+
+// CacheStats gives the server's counters since the pass began.
+func (h *passHost) CacheStats(ctx context.Context) (*builtins.CacheStats, error) {
+	if h.s.caps.CacheStatser == nil || h.cache0 == nil {
+		return nil, nil //nolint:nilnil // nil is how the builtin says that the backend exposes none
+	}
+	now, err := h.s.caps.CacheStatser.CacheStats(ctx)
+	if err != nil {
+		return nil, h.r.redact(err)
+	}
+	return &builtins.CacheStats{QueriedTokens: now.QueriedTokens - h.cache0.QueriedTokens, HitTokens: now.HitTokens - h.cache0.HitTokens}, nil
+}
+
+// Fingerprint describes hardware, backend, model and limits.
+func (h *passHost) Fingerprint(context.Context) (json.RawMessage, error) {
+	i := h.s.info
+	return json.Marshal(map[string]any{
+		"hardware": h.r.result.Fingerprint,
+		"backend":  map[string]any{"name": i.Backend, "version": i.Version, "build": i.Build, "caps": h.s.caps.Names()},
+		"model":    map[string]any{"ref": i.Model.Ref, "name": i.Model.Name, "quant": i.Model.Quant},
+		"limits":   map[string]any{"context": i.ContextMax, "parallel": i.Parallel},
+	})
+}
+
+// Elapsed is the time since the pass began.
+func (h *passHost) Elapsed() time.Duration { return h.r.clock.Now() - h.began }
+
+// Record keeps a value of a declared metric.
+func (h *passHost) Record(metric string, value float64) error {
+	if _, ok := h.row.workload.Metrics[metric]; !ok {
+		known := make([]string, 0, len(h.row.workload.Metrics))
+		for m := range h.row.workload.Metrics {
+			known = append(known, m)
+		}
+		slices.Sort(known)
+		return fmt.Errorf("the suite declares no metric %q for this workload; declared: %v", metric, known)
+	}
+	if h.out.metrics == nil {
+		h.out.metrics = map[string][]float64{}
+	}
+	if len(h.out.metrics[metric]) >= maxStreams {
+		return fmt.Errorf("more than %d values of %q in one pass", maxStreams, metric)
+	}
+	h.out.metrics[metric] = append(h.out.metrics[metric], value)
+	return nil
+}
+
+// Log shows a line that the program printed.
+func (h *passHost) Log(line string) { h.r.note("%s: %s", h.row.Key, line) }

@@ -1,0 +1,61 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"strings"
+
+	"github.com/llm-speed/llm-speed/internal/stream"
+)
+
+// redactedError is an error whose text had a secret in it; what it wraps is still found by errors.Is and errors.As.
+type redactedError struct {
+	text string
+	err  error
+}
+
+func (e *redactedError) Error() string { return e.text }
+func (e *redactedError) Unwrap() error { return e.err }
+
+// redact takes the key out of an error's text: servers quote it back.
+func (r *run) redact(err error) error {
+	if err == nil {
+		return nil
+	}
+	if clean := r.redactText(err.Error()); clean != err.Error() {
+		return &redactedError{clean, err}
+	}
+	return err
+}
+
+func (r *run) redactText(s string) string {
+	if key := r.opt.Config.APIKey; key.IsSet() {
+		return strings.ReplaceAll(s, key.Reveal(), "***")
+	}
+	return s
+}
+
+// redactRecording takes the key out of what is kept of a stream. Stars of the same length stand for it, so that no stamp
+// moves to another byte.
+func (r *run) redactRecording(rec stream.Recording) stream.Recording {
+	key := r.opt.Config.APIKey
+	if !key.IsSet() {
+		return rec
+	}
+	secret := []byte(key.Reveal())
+	if bytes.Contains(rec.Data, secret) {
+		rec.Data = bytes.ReplaceAll(rec.Data, secret, bytes.Repeat([]byte("*"), len(secret)))
+	}
+	rec.Fault = r.redactText(rec.Fault)
+	return rec
+}
+
+// readSuite reads a file of the suite.
+func readSuite(files fs.FS, path string) ([]byte, error) {
+	b, err := fs.ReadFile(files, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: errors.New("no such file in the suite")}
+	}
+	return b, err
+}

@@ -1,0 +1,519 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/llm-speed/llm-speed/builtins"
+	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/internal/clock"
+	"github.com/llm-speed/llm-speed/internal/prose"
+	"github.com/llm-speed/llm-speed/internal/record"
+	"github.com/llm-speed/llm-speed/internal/stats"
+	"github.com/llm-speed/llm-speed/internal/stream"
+)
+
+// ErrNoBackend marks an error of Run that says that nothing could be measured: no session could be opened.
+var ErrNoBackend = errors.New("no backend could be opened")
+
+// run is one run of a suite.
+type run struct {
+	opt   Options
+	clock *clock.Clock
+	began time.Duration
+	limit time.Duration
+	rows  []RowPlan
+	state []*rowState // beside rows
+	prose *prose.Source
+
+	session *session
+	broken  bool          // the session has lost its server
+	first   *drivers.Info // of the first session
+	rates   []rate        // what rows so far have shown
+	result  *record.Result
+	probes  int
+	runFlag []record.Flag
+}
+
+// rowState is what a row has gathered.
+type rowState struct {
+	program *builtins.Program
+	passes  []passResult
+	session *session      // that the last pass ran on
+	status  record.Status // "" while it has not been run
+	reason  string
+	kept    *record.Row // of a resumed run: it is not run again
+}
+
+// Run runs the suite and gives the result document, which has been saved after every row. The document is there, as far as
+// it came, also with an error; the error is that of the run as a whole: nothing could be opened (ErrNoBackend), a program
+// is wrong (*builtins.ScriptError), the result could not be saved, or ctx ended. Rows that failed are not an error.
+func Run(ctx context.Context, opt Options) (*record.Result, error) {
+	r, err := newRun(opt)
+	if err != nil {
+		return nil, err
+	}
+	defer r.closeSession()
+	if err := r.begin(ctx); err != nil {
+		return r.result, err
+	}
+	err = r.all(ctx)
+	return r.result, errors.Join(err, r.finish(ctx, err))
+}
+
+func newRun(opt Options) (*run, error) {
+	rows, err := PlanRows(opt.Suite, opt.Workloads, opt.Quick)
+	if err != nil {
+		return nil, err
+	}
+	if old := opt.Resume; old != nil {
+		mode := map[bool]string{true: "quick", false: "full"}[opt.Quick]
+		switch {
+		case old.Suite.Digest != opt.Suite.Digest:
+			return nil, fmt.Errorf("run %s was made with another %s (%s, here %s): it can't be resumed with this one", old.RunID, old.Suite.Name, old.Suite.Digest, opt.Suite.Digest)
+		case old.Mode != mode:
+			return nil, fmt.Errorf("run %s is a %s run and can't go on as a %s one", old.RunID, old.Mode, mode)
+		case old.Seed != fmt.Sprintf("%016x", opt.Seed):
+			return nil, fmt.Errorf("run %s has seed %s, not %016x", old.RunID, old.Seed, opt.Seed)
+		}
+	}
+	c := opt.Config.Clock
+	if c == nil {
+		c = clock.New()
+		opt.Config.Clock = c
+	}
+	src, err := prose.Load(opt.Suite.Files, opt.Suite.Generator)
+	if err != nil {
+		return nil, fmt.Errorf("suite %s: %w", opt.Suite.Name, err)
+	}
+	r := &run{opt: opt, clock: c, began: c.Now(), rows: rows, prose: src, limit: opt.MaxTime}
+	if r.limit == 0 {
+		s := opt.Suite.Budget.DefaultS
+		if opt.Quick {
+			s = opt.Suite.Budget.QuickS
+		}
+		r.limit = time.Duration(s * float64(time.Second))
+	}
+	if opt.Repeats > 0 {
+		for i := range r.rows {
+			r.rows[i].Passes = opt.Repeats
+		}
+	}
+	for i := range rows {
+		st := &rowState{}
+		if st.program, err = r.compile(rows[i].workload.Program); err != nil {
+			return nil, err
+		}
+		r.state = append(r.state, st)
+	}
+	return r, nil
+}
+
+func (r *run) compile(program string) (*builtins.Program, error) {
+	read := func(path string) ([]byte, error) { return readSuite(r.opt.Suite.Files, path) }
+	src, err := read(program)
+	if err != nil {
+		return nil, fmt.Errorf("suite %s: %w", r.opt.Suite.Name, err)
+	}
+	return builtins.Compile(program, src, read)
+}
+
+// begin writes down what the run is before anything of it is measured.
+func (r *run) begin(ctx context.Context) error {
+	mode := "full"
+	if r.opt.Quick {
+		mode = "quick"
+	}
+	s := r.opt.Suite
+	r.result = &record.Result{
+		Schema: record.Schema, RunID: r.opt.RunID, StartedAt: r.clock.Wall(r.began).UTC(), State: record.Running, Mode: mode,
+		Client: r.opt.Client, Seed: fmt.Sprintf("%016x", r.opt.Seed), Anonymous: r.opt.Anonymous,
+		Suite:   record.Suite{Name: s.Name, Version: s.Version, Digest: s.Digest, Generator: s.Generator, Official: r.opt.Official},
+		Backend: record.Backend{Name: r.opt.Spec.Name}, Flags: []record.Flag{}, Rows: []record.Row{}, Raw: []record.RawFile{},
+		Budget:  record.Budget{LimitS: r.limit.Seconds(), Repeats: r.opt.Repeats, Cut: []string{}},
+		Reasons: record.Reasons{},
+	}
+	r.result.Environment.Events = []string{}
+	if old := r.opt.Resume; old != nil {
+		r.result.StartedAt = old.StartedAt
+		r.result.Environment.Events = append(old.Environment.Events, "resumed at "+r.clock.Wall(r.clock.Now()).UTC().Format(time.RFC3339))
+		for i := range r.rows {
+			for n := range old.Rows {
+				if old.Rows[n].Key == r.rows[i].Key && old.Rows[n].Status == record.OK {
+					r.state[i].kept = &old.Rows[n]
+					r.result.Raw = append(r.result.Raw, rawOf(old, &old.Rows[n])...)
+				}
+			}
+		}
+	}
+	r.result.Fingerprint = r.describe(ctx, "fingerprint", r.opt.Fingerprint)
+	r.result.Environment.Before = r.describe(ctx, "environment", r.opt.State)
+	return r.save()
+}
+
+// rawOf lists the raw files that a row of an earlier document refers to.
+func rawOf(doc *record.Result, row *record.Row) []record.RawFile {
+	var files []record.RawFile
+	for _, f := range doc.Raw {
+		if slices.ContainsFunc(row.Samples, func(s record.Sample) bool { return strings.HasPrefix(s.Raw, f.Path+"#") }) {
+			files = append(files, f)
+		}
+	}
+	return files
+}
+
+// describe runs a probe of the machine; one that fails leaves null and its reason.
+func (r *run) describe(ctx context.Context, name string, probe func(context.Context) (json.RawMessage, error)) json.RawMessage {
+	if probe == nil {
+		r.result.Reasons[name] = "not taken"
+		return nil
+	}
+	b, err := probe(ctx)
+	if err != nil {
+		r.result.Reasons[name] = r.redactText(err.Error())
+		return nil
+	}
+	return b
+}
+
+// all runs the rows in order, then spends what is left of the budget.
+func (r *run) all(ctx context.Context) error {
+	if err := r.openFirst(ctx); err != nil {
+		return err
+	}
+	for i := range r.rows {
+		if r.state[i].kept != nil {
+			continue
+		}
+		if err := r.row(ctx, i); err != nil {
+			return err
+		}
+		if err := r.saveRow(i); err != nil {
+			return err
+		}
+	}
+	return r.spend(ctx)
+}
+
+// openFirst opens the session of the first row that is to be run, and tells the plan and the calibration.
+func (r *run) openFirst(ctx context.Context) error {
+	at := 0
+	for at < len(r.rows) && r.state[at].kept != nil {
+		at++
+	}
+	if at == len(r.rows) {
+		return nil
+	}
+	s, err := r.ready(ctx, at)
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("%w: %w", ErrNoBackend, r.redact(err))
+	}
+	r.first = &s.info
+	if old := r.opt.Resume; old != nil && len(r.result.Raw)+at > 0 && (old.Backend.Name != s.info.Backend || old.Backend.Version != s.info.Version || old.Model.Name != s.info.Model.Name) {
+		return fmt.Errorf("%w: run %s was measured on %s %s with %s; here is %s %s with %s", ErrNoBackend, old.RunID,
+			old.Backend.Name, old.Backend.Version, old.Model.Name, s.info.Backend, s.info.Version, s.info.Model.Name)
+	}
+	r.describeSession(s)
+	if w := r.opt.Watch.Planned; w != nil {
+		w(Plan{Rows: r.rows, Budget: r.limit, Backend: s.info})
+	}
+	r.opt.Watch.Live.set(func(l *Live) {
+		l.began, l.rows = time.Now(), len(r.rows)
+	})
+	if r.opt.Calibrate == nil {
+		r.result.Reasons["calibration"] = "not taken"
+		return r.save()
+	}
+	r.doing("calibrating")
+	widest := 1
+	for _, row := range r.rows {
+		widest = max(widest, row.Need.Parallel)
+	}
+	receipt, flags, err := r.opt.Calibrate(ctx, widest)
+	if err != nil {
+		r.result.Reasons["calibration"] = err.Error()
+	}
+	r.result.Calibration, r.runFlag = receipt, flags
+	r.result.Flags = append(r.result.Flags, flags...)
+	return r.save()
+}
+
+// describeSession writes down what serves.
+func (r *run) describeSession(s *session) {
+	i := s.info
+	r.result.Backend = record.Backend{
+		Name: i.Backend, Version: i.Version, Build: i.Build, Attached: i.Attached, URLKind: i.URLKind, Caps: s.caps.Names(), Metadata: i.Metadata,
+	}
+	if i.Simulated {
+		r.result.Flags = append(r.result.Flags, record.Flag{Name: "simulated", Evidence: "the answers come from the built-in simulator, not from a model"})
+	}
+	m := record.Model{Ref: r.modelRef(i.Model), Name: i.Model.Name, Quant: i.Model.Quant}
+	if i.Model.SizeBytes > 0 {
+		m.SizeBytes = &i.Model.SizeBytes
+	}
+	if i.Model.ContextMax > 0 {
+		m.ContextMax = &i.Model.ContextMax
+	}
+	r.result.Model = m
+}
+
+// modelRef is the model's reference without the folders of a path: those are the user's own business.
+func (r *run) modelRef(m drivers.Model) string {
+	if m.Path != "" && m.Ref == m.Path {
+		return m.Ref[strings.LastIndexAny(m.Ref, `/\`)+1:]
+	}
+	return m.Ref
+}
+
+// row runs the first passes of a row. Its error is one that ends the run.
+func (r *run) row(ctx context.Context, at int) error {
+	row, st := &r.rows[at], r.state[at]
+	r.opt.Watch.Live.set(func(l *Live) { l.row, l.name, l.pass, l.of = row.Key, row.Name, 1, row.Passes })
+	if w := r.opt.Watch.Row; w != nil {
+		w(*row)
+	}
+	s, err := r.ready(ctx, at)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		st.status, st.reason = record.Failed, "no session: "+r.redactText(err.Error())
+		return nil
+	}
+	if s.info.ContextMax > 0 && row.Need.Context > s.info.ContextMax {
+		st.status = record.Skipped
+		st.reason = fmt.Sprintf("needs a context of %d tokens; the server offers %d a stream", row.Need.Context, s.info.ContextMax)
+		return nil
+	}
+	if t, from := r.predict(row); t > maxRowTime && !r.opt.Long {
+		st.status = record.Skipped
+		st.reason = fmt.Sprintf("predicted to take %s a pass (from the rates of %s), over the limit of %s; --long runs it all the same", t.Round(time.Second), from, maxRowTime)
+		return nil
+	}
+	for range row.Passes {
+		if err := r.one(ctx, at, s); err != nil {
+			return err
+		}
+		if st.status == record.Failed || st.status == record.Skipped {
+			break
+		}
+	}
+	return nil
+}
+
+// one runs one pass of a row on a session. A pass that fails marks the row and is no error; a wrong program, an ended
+// context and a raw file that can't be written are.
+func (r *run) one(ctx context.Context, at int, s *session) error {
+	row, st := &r.rows[at], r.state[at]
+	n := len(st.passes) + 1
+	r.opt.Watch.Live.set(func(l *Live) { l.pass, l.of = n, max(row.Passes, n) })
+	h := &passHost{r: r, s: s, row: row, pass: n, began: r.clock.Now()}
+	h.out.pass = n
+	if s.caps.CacheStatser != nil {
+		if c, err := s.caps.CacheStatser.CacheStats(ctx); err == nil {
+			h.cache0 = &c
+		}
+	}
+	err := st.program.Run(ctx, h, builtins.Point{Params: row.params, Point: row.Point, Metrics: metricNames(row.workload)})
+	h.out.took = r.clock.Now() - h.began
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	var skip *builtins.SkipError
+	switch {
+	case errors.As(err, &skip):
+		st.status, st.reason = record.Skipped, skip.Reason
+	case err != nil && isHostError(err):
+		h.out.err = r.redact(hostError(err))
+		r.broken = r.broken || lostServer(h.out.err)
+		// A row with finished passes stays; one without has failed.
+		if len(st.passes) == 0 {
+			st.status = record.Failed
+		}
+		st.reason = fmt.Sprintf("pass %d: %v", n, h.out.err)
+	case err != nil:
+		return err
+	default:
+		st.status = record.OK
+	}
+	if st.status == record.OK || len(h.out.samples) > 0 {
+		if err := r.keepRaw(st, row, &h.out); err != nil {
+			return err
+		}
+		st.passes = append(st.passes, h.out)
+		st.session = s
+		r.observe(row, &h.out)
+	}
+	if w := r.opt.Watch.Pass; w != nil {
+		w(PassDone{Key: row.Key, Pass: n, Of: max(row.Passes, n), Took: h.out.took, Err: h.out.err})
+	}
+	return nil
+}
+
+// keepRaw stores the recordings of a pass and lets go of their bytes.
+func (r *run) keepRaw(st *rowState, row *RowPlan, p *passResult) error {
+	if r.opt.SaveRaw != nil && len(p.recs) > 0 {
+		for i := range p.recs {
+			p.recs[i] = r.redactRecording(p.recs[i])
+		}
+		f, err := r.opt.SaveRaw(row.Key, p.pass, p.recs)
+		if err != nil {
+			return fmt.Errorf("save the raw timings of %s: %w", row.Key, err)
+		}
+		p.raw = f
+		r.result.Raw = append(r.result.Raw, f)
+	}
+	p.recs = nil
+	return nil
+}
+
+// lostServer reports whether an error means that the session will not work again.
+func lostServer(err error) bool {
+	return errors.Is(err, drivers.ErrServerDied) || errors.Is(err, drivers.ErrUnreachable) || errors.Is(err, drivers.ErrReset)
+}
+
+// saveRow puts a row into the document and saves it.
+func (r *run) saveRow(at int) error {
+	row := r.build(at)
+	r.place(row)
+	r.relate()
+	if err := r.save(); err != nil {
+		return err
+	}
+	r.opt.Watch.Live.set(func(l *Live) { l.rowsDone = len(r.result.Rows) })
+	if w := r.opt.Watch.Done; w != nil {
+		for i := range r.result.Rows {
+			if r.result.Rows[i].Key == row.Key {
+				w(r.result.Rows[i])
+			}
+		}
+	}
+	return nil
+}
+
+// place puts a row where the plan has it.
+func (r *run) place(row record.Row) {
+	done := map[string]record.Row{row.Key: row}
+	for _, old := range r.result.Rows {
+		if old.Key != row.Key {
+			done[old.Key] = old
+		}
+	}
+	for i := range r.rows {
+		if k := r.state[i].kept; k != nil {
+			done[k.Key] = *k
+		}
+	}
+	r.result.Rows = r.result.Rows[:0:0]
+	for i := range r.rows {
+		if d, ok := done[r.rows[i].Key]; ok {
+			r.result.Rows = append(r.result.Rows, d)
+		}
+	}
+}
+
+// finish closes the document: state, flags, what the machine looked like afterwards, the model's digest.
+func (r *run) finish(ctx context.Context, err error) error {
+	r.closeSession()
+	if err != nil && len(r.result.Rows) == 0 && !errors.Is(err, context.Canceled) {
+		// Nothing was measured: the document stays as the record of a run that could not begin.
+		r.result.State = record.Partial
+		return r.save()
+	}
+	for i := range r.rows {
+		if k := r.state[i].kept; k != nil && len(r.result.Rows) < len(r.rows) {
+			r.place(*k)
+		}
+	}
+	late := context.WithoutCancel(ctx)
+	r.result.Environment.After = r.describe(late, "environment_after", r.opt.State)
+	r.result.State = record.Complete
+	if err != nil || len(r.result.Rows) < len(r.rows) {
+		r.result.State = record.Partial
+	}
+	if r.first != nil && r.opt.ModelDigest != nil && r.first.Model.Path != "" && err == nil {
+		r.doing("hashing the weights")
+		digest, kind, derr := r.opt.ModelDigest(ctx, r.first.Model.Path)
+		if derr != nil {
+			r.result.Reasons["model.digest"] = r.redactText(derr.Error())
+		}
+		r.result.Model.Digest, r.result.Model.DigestKind = digest, kind
+	} else if r.result.Model.Digest == "" {
+		r.result.Reasons["model.digest"] = "the weights are not readable from here"
+	}
+	now := r.clock.Wall(r.clock.Now()).UTC()
+	r.result.FinishedAt = &now
+	r.result.Budget.SpentS = (r.clock.Now() - r.began).Seconds()
+	r.network()
+	known := r.rankableRun()
+	r.result.Rankable = r.result.State == record.Complete && known
+	for i := range r.result.Rows {
+		row := &r.result.Rows[i]
+		if row.Rankable && !known {
+			row.Rankable = false
+			row.Reasons["rankable"] = "the suite is not an official one, or the model's weights and quantisation are not known"
+		}
+		r.result.Rankable = r.result.Rankable && row.Rankable
+	}
+	return r.save()
+}
+
+// network sums up the connections of the timed streams.
+func (r *run) network() {
+	median := func(of func(stream.Conn) time.Duration) *float64 {
+		var ms []float64
+		for _, st := range r.state {
+			for _, p := range st.passes {
+				for i := range p.samples {
+					if d := of(p.samples[i].rec.Conn); d > 0 {
+						ms = append(ms, d.Seconds()*1000)
+					}
+				}
+			}
+		}
+		if x, ok := stats.Median(ms); ok {
+			return &x
+		}
+		return nil
+	}
+	r.result.Network = record.Network{
+		RTTms: median(func(c stream.Conn) time.Duration { return c.Connect }),
+		DNSms: median(func(c stream.Conn) time.Duration { return c.DNS }),
+		TLSms: median(func(c stream.Conn) time.Duration { return c.TLS }),
+	}
+	if r.result.Network.RTTms == nil {
+		r.result.Reasons["network.rtt_ms"] = "every timed stream used a connection that was open already"
+	}
+}
+
+func (r *run) save() error {
+	if r.opt.Save == nil {
+		return nil
+	}
+	if err := r.opt.Save(r.result); err != nil {
+		return fmt.Errorf("save the result: %w", err)
+	}
+	return nil
+}
+
+func (r *run) doing(what string) { r.opt.Watch.Live.set(func(l *Live) { l.doing = what }) }
+
+func (r *run) note(format string, args ...any) {
+	if w := r.opt.Watch.Note; w != nil {
+		w(r.redactText(fmt.Sprintf(format, args...)))
+	}
+}
+
+// nextProbe numbers the unmeasured prompts of a run, so that none shares its text with another.
+func (r *run) nextProbe() int {
+	r.probes++
+	return r.probes
+}

@@ -1,0 +1,105 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/internal/suite"
+)
+
+// ordinaryContext is the context below which rows of one parallelism share a server. Rows above it get one sized for
+// themselves: a server started with room for 128k tokens may spill into slower memory and slow every other row down.
+const ordinaryContext = 36 << 10
+
+// session is an open session with what was learnt on it.
+type session struct {
+	drivers.Session
+	info   drivers.Info
+	caps   drivers.Caps
+	need   drivers.Need
+	opened time.Duration // how long Open took
+
+	warmed  map[int]bool // degrees of parallelism that have had their warm-up
+	timings bool         // the server states its prefill time
+	probe   *coldProbe   // P0 of measurement.md section 3; nil until taken
+	fit     fitModel
+}
+
+// needFor gives the need that a session opened for rows[at] should have: its own, widened to the ordinary rows of the
+// same parallelism that it can serve too.
+func needFor(rows []RowPlan, at int) drivers.Need {
+	n := drivers.Need{Context: rows[at].Need.Context, Parallel: rows[at].Need.Parallel}
+	if n.Context > ordinaryContext {
+		return n
+	}
+	for _, r := range rows {
+		if r.Need.Parallel == n.Parallel && r.Need.Context <= ordinaryContext {
+			n.Context = max(n.Context, r.Need.Context)
+		}
+	}
+	return n
+}
+
+// serves reports whether an open session will do for a row. An attached server is what it is; one of our own is neither
+// too small, nor shaped for another parallelism, nor blown up for a longer context than the row's class.
+func (s *session) serves(n suite.Need) bool {
+	if s.info.Attached || s.info.Simulated {
+		return true
+	}
+	if s.need.Parallel != n.Parallel || s.need.Context < n.Context {
+		return false
+	}
+	return s.need.Context <= ordinaryContext || n.Context > ordinaryContext
+}
+
+// ready gives a session that serves rows[at], opening one where the present one will not do.
+func (r *run) ready(ctx context.Context, at int) (*session, error) {
+	if r.session != nil && !r.broken && r.session.serves(r.rows[at].Need) {
+		return r.session, nil
+	}
+	r.closeSession()
+	r.opt.Watch.Live.set(func(l *Live) { l.doing = "opening " + r.opt.Spec.Name })
+	wide := needFor(r.rows, at)
+	own := drivers.Need{Context: r.rows[at].Need.Context, Parallel: r.rows[at].Need.Parallel}
+	s, err := r.open(ctx, wide)
+	if err != nil && wide != own && errors.Is(err, drivers.ErrServerDied) {
+		r.note("the server did not start with room for %d tokens; trying with the %d that this row needs", wide.Context, own.Context)
+		s, err = r.open(ctx, own)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if r.first != nil && (s.info.Model.Name != r.first.Model.Name || s.info.Version != r.first.Version) {
+		_ = s.Close()
+		return nil, fmt.Errorf("%w: the run began with model %q on %s %s, and the server now has %q on %s: results of both would be one row",
+			drivers.ErrModelNotFound, r.first.Model.Name, r.first.Backend, r.first.Version, s.info.Model.Name, s.info.Version)
+	}
+	r.session, r.broken = s, false
+	return s, nil
+}
+
+func (r *run) open(ctx context.Context, n drivers.Need) (*session, error) {
+	began := r.clock.Now()
+	cfg := r.opt.Config
+	if r.first != nil && cfg.Model == "" {
+		cfg.Model = r.first.Model.Ref // a server opened later serves the model of the first
+	}
+	s, err := r.opt.Spec.Open(ctx, cfg, n)
+	if err != nil {
+		return nil, err
+	}
+	return &session{
+		Session: s, info: s.Info(), caps: drivers.CapsOf(s), need: n, opened: r.clock.Now() - began,
+		warmed: map[int]bool{},
+	}, nil
+}
+
+func (r *run) closeSession() {
+	if r.session != nil {
+		_ = r.session.Close()
+		r.session = nil
+	}
+}

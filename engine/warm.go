@@ -1,0 +1,92 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/internal/stats"
+	"github.com/llm-speed/llm-speed/internal/stream"
+)
+
+// warmTokens is the output length of a warm-up request.
+const warmTokens = 8
+
+// coldProbe is the short cold prompt against which the client's own prefill rate is taken: P0 and TTFT(P0) of
+// measurement.md section 3.
+type coldProbe struct {
+	tokens int
+	ttft   time.Duration
+	cached stream.Count
+	why    string // why there is none; empty where there is
+}
+
+// warm runs one short unmeasured request of a degree of parallelism before its first timed stream, and learns from it
+// whether the server states its own prefill time. No long context is ever warmed.
+func (h *passHost) warm(ctx context.Context, parallel int) error {
+	if h.s.warmed[parallel] {
+		return nil
+	}
+	h.r.doing("warming up")
+	trs := make([]stream.Transcript, parallel)
+	errs := make([]error, parallel)
+	var wg sync.WaitGroup
+	for i := range parallel {
+		p := h.generated(fmt.Sprintf("warm/%d", h.r.nextProbe()), 24, true)
+		wg.Go(func() { _, trs[i], errs[i] = h.r.unmeasured(ctx, h.s, p, warmTokens) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return fmt.Errorf("warm-up: %w", err)
+		}
+	}
+	h.s.warmed[parallel] = true
+	h.s.timings = trs[0].Server.Prefill > 0
+	if h.s.timings || h.s.probe != nil {
+		return nil
+	}
+	return h.takeProbe(ctx)
+}
+
+// takeProbe measures the short cold prompt three times and keeps the median.
+func (h *passHost) takeProbe(ctx context.Context) error {
+	probe := &coldProbe{why: "no cold probe: its tokens are not known"}
+	var ttfts []float64
+	for range 3 {
+		p := oneMessage(h.r.prose.Salt(h.r.opt.Seed, fmt.Sprintf("probe/%d", h.r.nextProbe())) + "Say yes.")
+		rec, tr, err := h.r.unmeasured(ctx, h.s, p, 2)
+		if err != nil {
+			return fmt.Errorf("cold probe: %w", err)
+		}
+		for _, e := range tr.Events {
+			if e.Kind != stream.Silent {
+				ttfts = append(ttfts, float64(e.At-rec.Send))
+				break
+			}
+		}
+		if tr.Counts.Prompt.Known() {
+			probe.tokens, probe.cached = tr.Counts.Prompt.N, tr.Counts.Cached
+		}
+	}
+	if median, ok := stats.Median(ttfts); ok && probe.tokens > 0 {
+		probe.ttft, probe.why = time.Duration(median), ""
+	}
+	h.s.probe = probe
+	return nil
+}
+
+// unmeasured runs a request whose times are used for nothing but deadlines.
+func (r *run) unmeasured(ctx context.Context, s *session, p drivers.Prompt, output int) (stream.Recording, stream.Transcript, error) {
+	rec, err := s.Stream(ctx, drivers.Request{
+		Prompt: p, OutputTokens: output, Seed: r.opt.Seed, Slot: drivers.AnySlot,
+		FirstByteWithin: r.firstByteWithin(4096), IdleWithin: r.idleWithin(),
+	})
+	if err != nil {
+		return rec, stream.Transcript{}, r.redact(err)
+	}
+	tr, err := s.Decode(rec)
+	return rec, tr, r.redact(err)
+}

@@ -1,0 +1,259 @@
+package measure
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/llm-speed/llm-speed/internal/stream"
+)
+
+// How tokens were put on events (section 2).
+const (
+	Stated     = "stated"      // the server says how many tokens each event holds
+	OneAToken  = "one a token" // as many events as tokens
+	Estimated  = "estimated"   // spread over the events
+	NotCounted = ""            // not at all: the number of tokens is not known
+)
+
+// placement says how many tokens each event of a stream holds: n[i] of section 2.
+type placement struct {
+	tokens []float64 // by event, silent ones included; meaningless for events that the flags below do not cover
+	how    string
+	whole  bool   // tokens holds for every event
+	answer bool   // tokens holds for the events of the answer, whatever of the reasoning
+	why    string // why whole is not set
+	note   string // what was left out, or which of two contradicting counts was taken
+}
+
+func (p placement) fail(why string, args ...any) placement {
+	p.whole, p.answer, p.why = false, false, fmt.Sprintf(why, args...)
+	return p
+}
+
+// bears reports whether an event is text-bearing (section 1).
+func bears(e stream.Event) bool { return e.Kind != stream.Silent && e.Text != "" }
+
+// tally is what placing needs to know of a stream.
+type tally struct {
+	m, reasoning, answer         int     // text-bearing events
+	bytes, reasoningB, answerB   float64 // of their text
+	stated, silent, statedReason float64 // tokens that the server states for events: all, silent ones, reasoning ones
+	allStated                    bool    // every text-bearing event has its count
+}
+
+func count(events []stream.Event) tally {
+	t := tally{allStated: true}
+	for _, e := range events {
+		n := float64(max(e.Tokens, 0))
+		t.stated += n
+		if !bears(e) {
+			t.silent += n
+			continue
+		}
+		t.m++
+		t.bytes += float64(len(e.Text))
+		if e.Kind == stream.Reasoning {
+			t.reasoning++
+			t.reasoningB += float64(len(e.Text))
+			t.statedReason += n
+		} else {
+			t.answer++
+			t.answerB += float64(len(e.Text))
+		}
+		if e.Tokens < 0 {
+			t.allStated = false
+		}
+	}
+	t.allStated = t.allStated && t.m > 0 && t.stated > 0
+	return t
+}
+
+// slack is how many tokens two counts of one stream may differ by before they contradict each other: the end-of-text
+// token, which some servers count and none streams, or one in a hundred.
+func slack(n float64) float64 { return max(1, n/100) }
+
+// place assigns tokens to events. Counts must have been cleaned; prefix, where given, is the number of tokens in the text
+// up to and including each text-bearing event, by a tokenizer.
+func place(events []stream.Event, c stream.Counts, prefix []int) placement {
+	p := placement{tokens: make([]float64, len(events))}
+	for i, e := range events {
+		p.tokens[i] = float64(max(e.Tokens, 0))
+	}
+	t := count(events)
+	switch {
+	case c.Output.From == stream.EventsCounted, !c.Output.Known() && !t.allStated:
+		return p.fail("the server does not say how many tokens it sent; events counted are no rate")
+	case t.allStated:
+		return p.stated(t, c)
+	}
+	return p.spread(events, t, c, prefix)
+}
+
+// stated takes the server's own count for each event, and checks it against the count for the whole.
+func (p placement) stated(t tally, c stream.Counts) placement {
+	p.how = Stated
+	if !c.Output.Known() {
+		p.whole, p.answer = true, true
+		p.note = fmt.Sprintf("no count for the whole; the events' own counts add up to %.0f", t.stated)
+		return p
+	}
+	n := float64(c.Output.N)
+	missing := n - t.stated // counted, and in no event
+	hidden := 0.0
+	if c.Reasoning.Known() {
+		hidden = max(0, float64(c.Reasoning.N)-t.statedReason)
+	}
+	switch {
+	case missing < -slack(n):
+		return p.fail("the server's counts contradict each other: %.0f tokens in its events, %.0f in its usage", t.stated, n)
+	case missing <= slack(n):
+		if missing != 0 {
+			p.note = fmt.Sprintf("events state %.0f tokens, usage %.0f; the events' are taken", t.stated, n)
+		}
+	case missing <= hidden+slack(n):
+		p.note = fmt.Sprintf("%.0f of %.0f tokens are reasoning that was counted and never streamed; left out", missing, n)
+	default:
+		return p.fail("%.0f of %.0f tokens are in no event; when they were made is not known", missing, n)
+	}
+	p.whole, p.answer = true, true
+	return p
+}
+
+// minTextPerToken is how many bytes of text a token has at the least when a server that tells nothing of reasoning sends
+// fewer events than tokens. Prose has 4 to 5, code about 3, Chinese about 4. Less means that tokens were counted whose
+// text was never streamed.
+const minTextPerToken = 2
+
+// maxTextPerToken is how many bytes a visible token can have on average. More means that fewer tokens were hidden than
+// the counts make it look: the reasoning was streamed as part of the answer.
+const maxTextPerToken = 12
+
+// spread puts N tokens on m events that do not state theirs.
+func (p placement) spread(events []stream.Event, t tally, c stream.Counts, prefix []int) placement {
+	n, m := float64(c.Output.N), float64(t.m)
+	visible := n - t.silent // tokens that text was streamed for, as far as is known
+	r, rKnown := float64(c.Reasoning.N), c.Reasoning.Known()
+	all := func(stream.Event) bool { return true }
+	reasoning := func(e stream.Event) bool { return e.Kind == stream.Reasoning }
+	answer := func(e stream.Event) bool { return e.Kind != stream.Reasoning }
+
+	switch {
+	case t.m == 0:
+		return p.fail("no text-bearing event")
+	case n <= 0:
+		return p.fail("the server counts no tokens for %d events of text", t.m)
+	case visible <= 0:
+		return p.fail("the server's counts contradict each other: %.0f silent tokens, %.0f in its usage", t.silent, n)
+	case rKnown && r > n:
+		return p.fail("the server's counts contradict each other: %.0f reasoning tokens among %.0f", r, n)
+	case visible == m:
+		p.fill(events, m, t.m, nil, all)
+		p.how, p.whole, p.answer = OneAToken, true, true
+		return p
+	}
+	p.how = Estimated
+
+	if rKnown && r > 0 && t.reasoning == 0 {
+		visible -= r
+		p.note = fmt.Sprintf("%.0f of %.0f tokens are reasoning that was counted and never streamed; left out", r, n)
+		switch {
+		case visible <= 0:
+			return p.fail("%.0f of %.0f tokens are hidden reasoning, which leaves none for %d events of text", r, n, t.m)
+		case visible > t.bytes:
+			return p.fail("%.0f tokens, reasoning apart, for %.0f bytes of text: more was hidden than is known", visible, t.bytes)
+		case t.bytes > maxTextPerToken*visible:
+			return p.fail("%.0f tokens, reasoning apart, for %.0f bytes of text: some of the reasoning was streamed as answer", visible, t.bytes)
+		}
+		if visible == m {
+			p.how = OneAToken
+		}
+		p.fill(events, visible, t.m, prefix, all)
+		p.whole, p.answer = true, true
+		return p
+	}
+
+	if rKnown && r > 0 {
+		rest := visible - r
+		switch {
+		case t.answer == 0 && math.Abs(rest) > slack(n):
+			return p.fail("%.0f tokens are not reasoning, and no event of an answer came", rest)
+		case t.answer == 0:
+			p.fill(events, visible, t.reasoning, prefix, all)
+			p.whole = true
+			return p
+		case rest <= 0:
+			return p.fail("all %.0f tokens are reasoning by the server's count, and %d events of an answer came", r, t.answer)
+		case rest > t.answerB:
+			return p.fail("%.0f answer tokens for %.0f bytes of text: some were never streamed", rest, t.answerB)
+		}
+		p.fill(events, rest, t.answer, nil, answer)
+		p.answer = true
+		if partlyHidden(r, t.reasoningB, rest, t.answerB) {
+			p.why = fmt.Sprintf("%.0f reasoning tokens for %.0f bytes of streamed reasoning: part of it was never streamed, and how many tokens that is, is not known", r, t.reasoningB)
+			return p
+		}
+		p.fill(events, r, t.reasoning, nil, reasoning)
+		p.whole = true
+		return p
+	}
+
+	switch {
+	case visible > t.bytes:
+		return p.fail("%.0f tokens for %.0f bytes of text: some were never streamed, and how many is not known", visible, t.bytes)
+	case !rKnown && visible > m+slack(visible) && t.bytes < minTextPerToken*visible:
+		return p.fail("%.0f tokens for %.0f bytes of text, and no count of reasoning: hidden tokens can't be told apart", visible, t.bytes)
+	case visible < m && t.reasoning > 0 && visible <= float64(t.answer)+slack(visible):
+		return p.fail("%.0f tokens for %d events, %d of them reasoning: the server's count seems to leave reasoning out", visible, t.m, t.reasoning)
+	}
+	p.fill(events, visible, t.m, prefix, all)
+	p.whole, p.answer = true, true
+	return p
+}
+
+// partlyHidden reports whether r reasoning tokens are too many for the reasoning text that was streamed: more than its
+// bytes, or less than half the text a token that the answer of the same stream has.
+func partlyHidden(r, reasoningBytes, answer, answerBytes float64) bool {
+	if r > reasoningBytes {
+		return true
+	}
+	return r >= 16 && answer >= 16 && reasoningBytes/r < 0.5*answerBytes/answer
+}
+
+// fill spreads n tokens over the m text-bearing events that want picks: in proportion to the text tokenised by prefix,
+// where prefix fits, else evenly.
+func (p *placement) fill(events []stream.Event, n float64, m int, prefix []int, want func(stream.Event) bool) {
+	if !ascending(prefix, m) {
+		prefix = nil
+	}
+	i := 0
+	for k, e := range events {
+		if !bears(e) || !want(e) {
+			continue
+		}
+		if prefix == nil {
+			p.tokens[k] = n / float64(m)
+		} else {
+			before := 0
+			if i > 0 {
+				before = prefix[i-1]
+			}
+			p.tokens[k] = n * float64(prefix[i]-before) / float64(prefix[m-1])
+		}
+		i++
+	}
+}
+
+// ascending reports whether prefix is a count for each of m events that never falls and ends above 0.
+func ascending(prefix []int, m int) bool {
+	if len(prefix) != m || m == 0 || prefix[m-1] <= 0 {
+		return false
+	}
+	last := 0
+	for _, x := range prefix {
+		if x < last {
+			return false
+		}
+		last = x
+	}
+	return true
+}

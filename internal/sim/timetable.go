@@ -1,0 +1,531 @@
+package sim
+
+import (
+	"errors"
+	"math"
+	"net"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// The stages of a job.
+type stage uint8
+
+const (
+	waiting  stage = iota // for a slot
+	queued                // for its prefill
+	prefill               //
+	starting              // between prefill and first token
+	decoding              //
+	finished              // generated; what it wrote may still be on its way
+)
+
+// job is one completion. The handler makes it, the timetable alone touches it between submit and done.
+type job struct {
+	prompt  []int32
+	reuse   bool
+	slow    float64       // everything takes this many times longer
+	arrived time.Duration // the request was fully read
+	ticks   int           // tokens to generate, at least 1
+	steps   []step
+	merge   bool          // steps due together go out in one write
+	hangs   bool          // the stream is never ended by us
+	slots   int           // streams at once, when this one is to be admitted
+	burstOf time.Duration // with merge: how long a buffering proxy gathers
+	conn    net.Conn
+	raw     syscall.RawConn
+	served  *Served
+	ids     []int32 // what the cache keeps afterwards: prompt and output
+	done    chan struct{}
+
+	stage   stage
+	at      float64 // seconds since the origin: admitted (queued), or when the stage ends (prefill, starting)
+	blocked bool    // found no free slot when it came
+	vDue    float64 // decode work at which the next token is due
+	tick    int     // tokens generated
+	next    int     // steps[:next] are in out or gone
+	out     []timed
+	last    time.Duration // due time of the last step put into out
+	busy    bool          // a goroutine of its own writes for it
+	pending bool          // the journal waits for it
+}
+
+// step is one write.
+type step struct {
+	after  int           // due with this token; 0: with the request
+	delay  time.Duration // later than that
+	data   []byte
+	late   func(*job) []byte // makes data when it is due, from what is known only then
+	events []Sent
+	act    action
+}
+
+type action uint8
+
+const (
+	stay   action = iota
+	cut           // close the connection
+	resetC        // reset the connection
+)
+
+type timed struct {
+	due time.Duration
+	*step
+}
+
+// timetable decides when each token is due and writes it then, on one goroutine. Due times follow from the arrival times
+// and the profile alone: they are computed from one another and never from when something was in fact written, so that a
+// late write delays nothing after it.
+//
+// Decoding streams share one speed, which changes when a stream joins or leaves. v is the decode work done since the
+// origin, in seconds of a lone stream; a token is due at a value of v, so that a change of speed moves all due times at once.
+type timetable struct {
+	profile Profile
+	now     func() time.Duration
+	wait    *waiter
+	cache   *cache
+	journal *journal
+
+	mu     sync.Mutex
+	inbox  []any // *job, leave, resumed, flush
+	closed bool
+	state  Activity
+	stats  CacheStats
+
+	jobs        []*job  // in order of arrival
+	t, v        float64 // up to where the timetable has been carried out, seconds; decode work done by then
+	b           int     // streams decoding
+	freed       float64 // when a slot was last given back
+	prefillFree float64 // when the last prefill ended
+	ended       chan struct{}
+}
+
+// Activity is what the server does at one moment.
+type Activity struct {
+	Running int `json:"running"` // requests in a slot
+	Waiting int `json:"waiting"` // requests without one
+}
+
+type (
+	leave   struct{ *job } // the client has gone
+	resumed struct {       // a slow write has ended
+		*job
+		events  []Sent
+		act     action
+		err     error
+		started time.Duration
+		ended   time.Duration
+		due     time.Duration
+	}
+	flush struct{ done chan struct{} }
+)
+
+func (t *timetable) post(m any) {
+	t.mu.Lock()
+	t.inbox = append(t.inbox, m)
+	closed := t.closed
+	t.mu.Unlock()
+	if !closed {
+		t.wait.wake()
+	}
+}
+
+// run is the loop; it returns after close.
+func (t *timetable) run() {
+	defer close(t.ended)
+	t.wait.own()
+	for {
+		now := t.now()
+		for t.advanceTo(now) {
+		}
+		if t.read(now) {
+			return
+		}
+		for t.advanceTo(now) {
+		}
+		t.write()
+		t.publish()
+		next := t.nextDue()
+		if next == math.MaxInt64 {
+			t.wait.wait(-1)
+		} else if d := next - t.now(); d > 0 {
+			t.wait.wait(d)
+		}
+	}
+}
+
+func (t *timetable) close() {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.wait.wake()
+	<-t.ended
+	t.wait.close()
+}
+
+// read takes what came in; true means that the server closes.
+func (t *timetable) read(now time.Duration) bool {
+	t.mu.Lock()
+	in, closed := t.inbox, t.closed
+	t.inbox = nil
+	t.mu.Unlock()
+	for _, m := range in {
+		switch m := m.(type) {
+		case *job:
+			m.blocked = t.full(m.slots)
+			t.jobs = append(t.jobs, m)
+			t.enqueue(m, m.arrived)
+		case leave:
+			t.drop(m.job, "client gone", now)
+		case resumed:
+			m.busy = false
+			t.note(m.job, m.events, m.due, m.started, m.ended)
+			t.wrote(m.job, m.act, m.err)
+		case flush:
+			t.cache.entries = nil
+			close(m.done)
+		}
+	}
+	if closed {
+		for _, j := range slices.Clone(t.jobs) {
+			t.drop(j, "server closed", now)
+		}
+	}
+	return closed
+}
+
+// full reports whether a request that comes now must wait for a slot.
+func (t *timetable) full(slots int) bool {
+	running := 0
+	for _, j := range t.jobs {
+		if j.stage == waiting {
+			return true
+		}
+		if j.stage != finished {
+			running++
+		}
+	}
+	return running >= slots
+}
+
+func (t *timetable) publish() {
+	var a Activity
+	for _, j := range t.jobs {
+		switch j.stage {
+		case waiting:
+			a.Waiting++
+		case finished:
+		default:
+			a.Running++
+		}
+	}
+	t.mu.Lock()
+	t.state = a
+	t.stats = CacheStats{t.cache.queried, t.cache.hit, len(t.cache.entries), t.cache.block}
+	t.mu.Unlock()
+}
+
+// speed is how fast one stream decodes, beside a lone one.
+func (t *timetable) speed() float64 {
+	if t.b <= 1 {
+		return 1
+	}
+	return math.Pow(float64(t.b), t.profile.BatchExponent-1)
+}
+
+// pass moves the timetable's time on, and the decode work done with it.
+func (t *timetable) pass(to float64) {
+	if to <= t.t {
+		return
+	}
+	if t.b > 0 {
+		t.v += (to - t.t) * t.speed()
+	}
+	t.t = to
+}
+
+// nextIdeal is the job whose stage ends next, and when, in seconds since the origin.
+func (t *timetable) nextIdeal() (*job, float64) {
+	var who *job
+	when := math.Inf(1)
+	running, speed := 0, t.speed()
+	for _, j := range t.jobs {
+		if j.stage != waiting && j.stage != finished {
+			running++
+		}
+	}
+	first := true
+	for _, j := range t.jobs {
+		at := math.Inf(1)
+		switch j.stage {
+		case waiting:
+			if first && running < j.slots {
+				at = j.arrived.Seconds()
+				if j.blocked {
+					at = t.freed
+				}
+			}
+			first = false
+		case prefill, starting:
+			at = j.at
+		case decoding:
+			at = t.t + (j.vDue-t.v)/speed
+		}
+		if at < when {
+			who, when = j, at
+		}
+	}
+	return who, when
+}
+
+// advanceTo ends the next stage that ends by now; false where there is none.
+func (t *timetable) advanceTo(now time.Duration) bool {
+	j, at := t.nextIdeal()
+	if j == nil || at > now.Seconds() {
+		return false
+	}
+	vDue := j.vDue
+	t.pass(at)
+	switch j.stage {
+	case waiting:
+		j.stage, j.at = queued, at
+		t.startPrefill()
+	case prefill:
+		j.stage, j.at = starting, at+t.profile.FirstToken().Seconds()*j.slow
+		j.served.PrefillEnd = seconds(at) - j.arrived
+		t.prefillFree = at
+		t.startPrefill()
+	case starting:
+		j.served.FirstToken = seconds(at) - j.arrived
+		t.token(j, at)
+	case decoding:
+		t.v = vDue // exactly, so that rounding never adds up
+		t.token(j, at)
+	}
+	return true
+}
+
+// startPrefill starts the next prefill where none runs.
+func (t *timetable) startPrefill() {
+	var next *job
+	for _, j := range t.jobs {
+		if j.stage == prefill {
+			return
+		}
+		if j.stage == queued && next == nil {
+			next = j
+		}
+	}
+	if next == nil {
+		return
+	}
+	if next.reuse {
+		next.served.CachedTokens = t.cache.match(next.prompt)
+	}
+	start := max(next.at, t.prefillFree)
+	next.served.PrefillStart = seconds(start) - next.arrived
+	next.stage = prefill
+	next.at = start + t.profile.Prefill(len(next.prompt), next.served.CachedTokens).Seconds()*next.slow
+}
+
+// token: the next token of j is generated now.
+func (t *timetable) token(j *job, at float64) {
+	j.tick++
+	due := seconds(at)
+	j.served.LastToken = due - j.arrived
+	if j.tick >= j.ticks {
+		if j.stage == decoding {
+			t.leaveBatch()
+		}
+		j.stage, t.freed = finished, at
+		if j.reuse {
+			t.cache.store(j.ids)
+		}
+	} else {
+		if j.stage == starting {
+			j.stage, j.vDue = decoding, t.v
+			t.b++
+			j.served.Batch = max(j.served.Batch, t.b)
+			for _, o := range t.jobs {
+				if o.stage == decoding {
+					o.served.Batch = max(o.served.Batch, t.b)
+				}
+			}
+		}
+		j.vDue += t.profile.work(len(j.prompt), j.tick+1) * j.slow
+	}
+	t.enqueue(j, due)
+}
+
+func (t *timetable) leaveBatch() {
+	if t.b--; t.b == 0 {
+		t.v = 0 // nobody's due time refers to it
+	}
+}
+
+// enqueue puts the steps that go with what has been generated by now into the job's output.
+func (t *timetable) enqueue(j *job, at time.Duration) {
+	for j.next < len(j.steps) && j.steps[j.next].after <= j.tick {
+		s := &j.steps[j.next]
+		j.next++
+		base := at
+		if s.after == 0 {
+			base = j.arrived
+		}
+		j.last = max(j.last, base+s.delay)
+		if j.merge && s.after > 0 {
+			j.last = max(j.last, j.burst(base+s.delay))
+		}
+		j.out = append(j.out, timed{j.last, s})
+	}
+}
+
+// burst is when a buffering proxy lets go of what it got at `at`.
+func (j *job) burst(at time.Duration) time.Duration {
+	first, every := j.arrived+j.served.FirstToken, j.burstOf
+	if at <= first || every <= 0 {
+		return at
+	}
+	return first + (at-first+every-1)/every*every
+}
+
+func (t *timetable) nextDue() time.Duration {
+	next := time.Duration(math.MaxInt64)
+	if _, at := t.nextIdeal(); !math.IsInf(at, 1) {
+		next = seconds(at)
+	}
+	for _, j := range t.jobs {
+		if len(j.out) > 0 && !j.busy {
+			next = min(next, j.out[0].due)
+		}
+	}
+	return next
+}
+
+// write writes what is due, the earliest first.
+func (t *timetable) write() {
+	for {
+		var who *job
+		now := t.now()
+		for _, j := range t.jobs {
+			if len(j.out) > 0 && !j.busy && j.out[0].due <= now && (who == nil || j.out[0].due < who.out[0].due) {
+				who = j
+			}
+		}
+		if who == nil {
+			return
+		}
+		t.writeNext(who)
+	}
+}
+
+func (t *timetable) writeNext(j *job) {
+	n := 1
+	for j.merge && n < len(j.out) && j.out[n].due == j.out[0].due {
+		n++
+	}
+	var data []byte
+	var events []Sent
+	act, due := stay, j.out[0].due
+	for _, s := range j.out[:n] {
+		piece := s.data
+		if s.late != nil {
+			piece = s.late(j)
+		}
+		if n == 1 {
+			data, events = piece, s.events
+		} else {
+			data, events = append(data, piece...), append(events, s.events...)
+		}
+		act = max(act, s.act)
+	}
+	j.out = j.out[n:]
+	if len(j.out) == 0 && j.next == len(j.steps) && !j.hangs {
+		t.journal.expect()
+		j.pending = true
+	}
+	started := t.now()
+	sent, err := 0, error(nil)
+	if len(data) > 0 {
+		sent, err = tryWrite(j.conn, j.raw, data)
+	}
+	ended := t.now()
+	if err == nil && sent < len(data) {
+		j.busy = true
+		go func() {
+			_, err := j.conn.Write(data[sent:])
+			t.post(resumed{j, events, act, err, started, t.now(), due})
+		}()
+		return
+	}
+	t.note(j, events, due, started, ended)
+	t.wrote(j, act, err)
+}
+
+func (t *timetable) note(j *job, events []Sent, due, started, ended time.Duration) {
+	for _, e := range events {
+		e.Due, e.Begin, e.End = due-j.arrived, started-j.arrived, ended-j.arrived
+		j.served.Events = append(j.served.Events, e)
+	}
+}
+
+// wrote follows up on a write that has ended.
+func (t *timetable) wrote(j *job, act action, err error) {
+	switch {
+	case err != nil && !errors.Is(err, net.ErrClosed):
+		t.drop(j, "client gone", t.now())
+		return
+	case err != nil:
+		t.drop(j, "server closed", t.now())
+		return
+	case act == resetC:
+		if c, ok := j.conn.(*net.TCPConn); ok {
+			_ = c.SetLinger(0)
+		}
+		_ = j.conn.Close()
+	case act == cut:
+		_ = j.conn.Close()
+	}
+	if len(j.out) == 0 && j.next == len(j.steps) && !j.hangs {
+		t.end(j)
+	}
+}
+
+// drop ends a job before its time.
+func (t *timetable) drop(j *job, why string, now time.Duration) {
+	if !slices.Contains(t.jobs, j) {
+		return
+	}
+	if !(j.hangs && j.stage == finished) {
+		j.served.Ended = why
+	}
+	for t.advanceTo(now) {
+	}
+	t.pass(now.Seconds())
+	was := j.stage
+	j.stage, j.out, j.next = finished, nil, len(j.steps)
+	switch was {
+	case decoding:
+		t.leaveBatch()
+	case prefill:
+		t.prefillFree = t.t
+		t.startPrefill()
+	}
+	if was != waiting && was != finished {
+		t.freed = t.t
+	}
+	t.end(j)
+}
+
+// end takes a job off the timetable and tells the journal, then the handler.
+func (t *timetable) end(j *job) {
+	if j.stage != finished { // its last step was written ahead of its last token: never for a plan that is right
+		return
+	}
+	t.jobs = slices.DeleteFunc(t.jobs, func(o *job) bool { return o == j })
+	t.journal.add(j.served, j.pending)
+	t.publish()
+	close(j.done)
+}

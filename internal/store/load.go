@@ -1,0 +1,191 @@
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/llm-speed/llm-speed/internal/record"
+)
+
+// maxResult bounds a result document that is read.
+const maxResult = 256 << 20
+
+// ErrNotFound means that no run has the name.
+var ErrNotFound = errors.New("no such run")
+
+// Saved is a run as read back.
+type Saved struct {
+	Result *record.Result
+	Path   string // of the result document
+	Dir    string // that its raw files are beside in
+}
+
+// Entry is a run in a list. Err says why a damaged one can't be read; Result is nil then.
+type Entry struct {
+	ID     string
+	Dir    string
+	Result *record.Result
+	Err    error
+}
+
+// Load reads a run: by its id, a unique beginning of it, `last`, `last~1` for the one before, or the path of a result
+// document or of a run's folder.
+func (s *Store) Load(ref string) (*Saved, error) {
+	id, err := s.find(ref)
+	if err == nil {
+		return readRun(s.runDir(id))
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return nil, err
+	}
+	info, statErr := os.Stat(ref)
+	switch {
+	case statErr != nil:
+		return nil, err
+	case info.IsDir():
+		return readRun(ref)
+	}
+	return readResult(ref)
+}
+
+// find gives the id that a reference means; the error wraps ErrNotFound where there is none.
+func (s *Store) find(ref string) (string, error) {
+	ids, err := s.ids()
+	if err != nil {
+		return "", err
+	}
+	if ref == "last" || strings.HasPrefix(ref, "last~") {
+		back := 0
+		if _, n, ok := strings.Cut(ref, "~"); ok {
+			if back, err = strconv.Atoi(n); err != nil || back < 0 {
+				return "", fmt.Errorf("%q: want last or last~N, N runs before the last", ref)
+			}
+		}
+		if back >= len(ids) {
+			return "", fmt.Errorf("%w: %s, there are %d in %s", ErrNotFound, ref, len(ids), s.runs())
+		}
+		return ids[back], nil
+	}
+	var found []string
+	for _, id := range ids {
+		if id == ref {
+			return id, nil
+		}
+		if ref != "" && strings.HasPrefix(id, ref) {
+			found = append(found, id)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", fmt.Errorf("%w: %q in %s; `llm-speed runs` lists them", ErrNotFound, ref, s.runs())
+	case 1:
+		return found[0], nil
+	}
+	shown := found[:min(len(found), 5)]
+	return "", fmt.Errorf("%q begins %d runs: %s; give more of the id", ref, len(found), strings.Join(shown, " "))
+}
+
+// ids lists the runs, newest first.
+func (s *Store) ids() ([]string, error) {
+	entries, err := os.ReadDir(s.runs())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("list runs: %w", err)
+	}
+	var ids []string
+	for _, e := range entries {
+		if e.IsDir() && checkID(e.Name()) == nil {
+			ids = append(ids, e.Name())
+		}
+	}
+	slices.Sort(ids)
+	slices.Reverse(ids)
+	return ids, nil
+}
+
+// List reads every run, newest first. A damaged run is in the list with its error.
+func (s *Store) List() ([]Entry, error) {
+	ids, err := s.ids()
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Entry, len(ids))
+	for i, id := range ids {
+		list[i] = Entry{ID: id, Dir: s.runDir(id)}
+		saved, err := readRun(list[i].Dir)
+		if err != nil {
+			list[i].Err = err
+			continue
+		}
+		list[i].Result = saved.Result
+	}
+	return list, nil
+}
+
+// readRun reads the result of a run's folder.
+func readRun(dir string) (*Saved, error) {
+	saved, err := readResult(filepath.Join(dir, resultName))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("run %s holds no %s: it ended before it saved anything: %w", filepath.Base(dir), resultName, err)
+	}
+	return saved, err
+}
+
+func readResult(path string) (*Saved, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("result %s: no regular file", path)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxResult+1))
+	if err != nil {
+		return nil, fmt.Errorf("result %s: %w", path, err)
+	}
+	res, err := Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("result %s: %w", path, err)
+	}
+	return &Saved{Result: res, Path: path, Dir: filepath.Dir(path)}, nil
+}
+
+// Parse understands the bytes of a result document. Fields that it does not know are passed over, so that a later version's
+// additions do no harm; another schema is refused.
+func Parse(data []byte) (*record.Result, error) {
+	if len(data) > maxResult {
+		return nil, fmt.Errorf("larger than %d bytes", maxResult)
+	}
+	var head struct {
+		Schema string `json:"schema"`
+	}
+	if err := json.Unmarshal(data, &head); err != nil {
+		if len(bytes.TrimSpace(data)) == 0 {
+			return nil, errors.New("the document is empty")
+		}
+		return nil, fmt.Errorf("damaged: %w", err)
+	}
+	if head.Schema != record.Schema {
+		return nil, fmt.Errorf("schema %q, this program reads %s", head.Schema, record.Schema)
+	}
+	var res record.Result
+	if err := json.Unmarshal(data, &res); err != nil {
+		return nil, fmt.Errorf("damaged: %w", err)
+	}
+	switch res.State {
+	case record.Running, record.Complete, record.Partial:
+	default:
+		return nil, fmt.Errorf("damaged: state %q", res.State)
+	}
+	return &res, nil
+}

@@ -1,0 +1,34 @@
+// Package suites carries the suites that are built into the binary, as files. It neither reads nor checks what they say.
+package suites
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+)
+
+//go:embed suite-v1
+var embedded embed.FS
+
+// Names gives the names of the built-in suites, sorted.
+func Names() []string {
+	entries, err := embedded.ReadDir(".")
+	if err != nil {
+		return nil // an embedded root can always be read
+	}
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// Open gives the files of a built-in suite.
+func Open(name string) (fs.FS, error) {
+	if names := Names(); !slices.Contains(names, name) {
+		return nil, fmt.Errorf("no built-in suite %q; built in: %s", name, strings.Join(names, " "))
+	}
+	return fs.Sub(embedded, name)
+}
