@@ -100,8 +100,8 @@ func (r *run) idleWithin() time.Duration {
 	return d
 }
 
-// spend uses what is left of the budget for further passes: rows whose spread is not known yet first, cheapest first, then
-// the row with the largest spread, until each is steady or no pass fits any more.
+// spend uses what is left of the budget for further passes: rows whose spread is not known yet first, those of the open
+// session and the cheapest first, then the row with the largest spread, until each is steady or no pass fits any more.
 func (r *run) spend(ctx context.Context) error {
 	if r.opt.Repeats > 0 {
 		return nil
@@ -110,6 +110,7 @@ func (r *run) spend(ctx context.Context) error {
 	for {
 		at, cost := -1, time.Duration(0)
 		var bestSpread float64
+		var bestHere bool // its session is open
 		for i := range r.rows {
 			st := r.state[i]
 			if st.kept != nil || st.status != record.OK || r.broken {
@@ -125,8 +126,9 @@ func (r *run) spend(ctx context.Context) error {
 			case !known:
 				spread = math.Inf(1)
 			}
-			if at < 0 || spread > bestSpread || (spread == bestSpread && c < cost) {
-				at, cost, bestSpread = i, c, spread
+			here := r.session != nil && r.session.serves(r.rows[i].Need)
+			if at < 0 || spread > bestSpread || (spread == bestSpread && (here && !bestHere || here == bestHere && c < cost)) {
+				at, cost, bestSpread, bestHere = i, c, spread, here
 			}
 		}
 		if at < 0 {

@@ -22,7 +22,7 @@ func (h *passHost) measure(p *prompt, rec stream.Recording, err error, spec buil
 	}
 	m.err = h.r.redact(m.err)
 	asked := measure.Asked{
-		Err: m.err, OutputTokens: spec.OutputTokens, PromptTokens: p.target, Cold: p.cold, Template: h.s.info.Template, CacheBlock: h.s.info.CacheBlock,
+		Err: m.err, OutputTokens: spec.OutputTokens, PromptTokens: p.target, Cold: p.cold, Template: p.before, CacheBlock: h.s.info.CacheBlock,
 	}
 	if p.seen {
 		asked.Cold = false // the same prompt again is a reuse
@@ -77,6 +77,9 @@ func (h *passHost) maxHit(p *prompt) (*int, bool) {
 		return nil, false
 	}
 	best, bound := 0, false
+	if p.cold {
+		best = max(p.before, 0) // the warm-up before it has the same template
+	}
 	for _, q := range h.prompts {
 		if !q.seen || !q.reuse {
 			continue

@@ -87,6 +87,7 @@ type prompt struct {
 	cold   bool    // no earlier prompt shares its prefix
 	parent *prompt // that it extends
 	stated int     // prompt tokens that the server stated when it was streamed; 0 before
+	before int     // tokens that the template puts before the salt; negative where not known
 	seen   bool    // has been streamed
 }
 
@@ -98,7 +99,7 @@ func (h *passHost) Prompt(ctx context.Context, spec builtins.PromptSpec) (builti
 		return builtins.Prompt{}, fmt.Errorf("more than %d prompts in one pass", maxPrompts)
 	}
 	h.r.doing("preparing prompts")
-	p := &prompt{id: len(h.prompts) + 1, cold: spec.Cold, reuse: !spec.Cold}
+	p := &prompt{id: len(h.prompts) + 1, cold: spec.Cold, reuse: !spec.Cold, before: h.s.info.Template}
 	label := fmt.Sprintf("%s/%d/%d", h.row.Key, h.pass, p.id)
 	if !spec.Cold {
 		label = fmt.Sprintf("%s/warm/%d", h.row.Key, spec.Tokens) // the same text each time, so that it can be hit
@@ -142,9 +143,30 @@ func (h *passHost) Prompt(ctx context.Context, spec builtins.PromptSpec) (builti
 		}
 		n := len(p.ids)
 		p.count = &n
+		if p.cold {
+			if err := h.measureTemplate(ctx, p, spec, label); err != nil {
+				return builtins.Prompt{}, h.r.redact(err)
+			}
+		}
 	}
 	h.prompts = append(h.prompts, p)
 	return builtins.Prompt{ID: p.id, Tokens: p.count}, nil
+}
+
+// measureTemplate finds how many tokens of a salted conversation come before its salt: some templates put the tools there,
+// which two sessions then share. A second salt tells.
+func (h *passHost) measureTemplate(ctx context.Context, p *prompt, spec builtins.PromptSpec, label string) error {
+	if len(spec.Messages) == 0 {
+		return nil
+	}
+	other := drivers.Prompt{Messages: slices.Clone(spec.Messages), Tools: spec.Tools}
+	other.Messages[0].Content = h.r.prose.Salt(h.r.opt.Seed, label+"/other") + other.Messages[0].Content
+	ids, err := h.s.caps.Tokenizer.Tokenize(ctx, other)
+	if err != nil {
+		return fmt.Errorf("count the tokens of a prompt: %w", err)
+	}
+	p.before = commonPrefix(p.ids, ids)
+	return nil
 }
 
 // assembled makes one user message out of generated parts. The salt is the pass's, so that a shared part can be reused

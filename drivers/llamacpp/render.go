@@ -219,3 +219,25 @@ func (r *renderer) before(ctx context.Context) (int, error) {
 	}
 	return n, nil
 }
+
+// tools tries a conversation with tools, a call and its result, and says in words what the template makes of it.
+func (r *renderer) tools(ctx context.Context) string {
+	p := drivers.Prompt{
+		Messages: []chat.Message{
+			{Role: "user", Content: "Read the file."},
+			{Role: "assistant", ToolCalls: []chat.ToolCall{{ID: "call00001", Name: "read_file", Arguments: json.RawMessage(`{"path":"a.txt"}`)}}},
+			{Role: "tool", ToolCallID: "call00001", Name: "read_file", Content: "contents"},
+		},
+		Tools: []chat.Tool{{Name: "read_file", Description: "Reads a file.", Parameters: json.RawMessage(`{"type":"object","properties":{"path":{"type":"string"}}}`)}},
+	}
+	text, isPlain, err := r.text(ctx, p, "")
+	switch {
+	case err != nil:
+		return "not known: " + err.Error()
+	case isPlain:
+		return "rendered as plain text: the template refuses them"
+	case !strings.Contains(text, "read_file") || !strings.Contains(text, "contents"):
+		return "template, which leaves parts of them out"
+	}
+	return "template"
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -75,9 +76,8 @@ func (s *session) Close() error {
 // stopGrace is how long a server may take to end by itself.
 const stopGrace = 5 * time.Second
 
-// samplers cut the choice down to the likeliest token at once: over a whole vocabulary the default chain, or temperature
-// alone, costs time that is not the model's.
-func samplers() []string { return []string{"top_k", "temperature"} }
+// samplers leaves out of the chain what greedy choice has no use for.
+func samplers() []string { return []string{"temperature"} }
 
 // completion is the body of a native request.
 type completion struct {
@@ -86,7 +86,6 @@ type completion struct {
 	Predict      int      `json:"n_predict"`
 	IgnoreEOS    bool     `json:"ignore_eos"`
 	Temperature  float64  `json:"temperature"`
-	TopK         int      `json:"top_k"`
 	Samplers     []string `json:"samplers"`
 	Seed         uint32   `json:"seed"`
 	Stream       bool     `json:"stream"`
@@ -103,7 +102,7 @@ func (s *session) Stream(ctx context.Context, r drivers.Request) (stream.Recordi
 		return rec, s.explain(err, &rec)
 	}
 	body := completion{
-		Model: s.alias, Prompt: p.ids, Predict: r.OutputTokens, IgnoreEOS: true, TopK: 1, Samplers: samplers(),
+		Model: s.alias, Prompt: p.ids, Predict: r.OutputTokens, IgnoreEOS: true, Samplers: samplers(),
 		Seed: uint32(r.Seed), Stream: true, CachePrompt: r.Reuse, ReturnTokens: true,
 	}
 	if r.Slot >= 0 {
@@ -150,27 +149,41 @@ func died(p *proc.Process) error {
 	if err := p.Err(); err != nil {
 		how = err.Error()
 	}
-	return fmt.Errorf("%w: llama-server (%s); it showed last: %s", drivers.ErrServerDied, how, lastLines(p.Tail(), 8))
+	return fmt.Errorf("%w: llama-server (%s); its log: %s", drivers.ErrServerDied, how, lastLines(p.Tail(), 4))
 }
 
-// lastLines joins the last lines that say something, each cut to a sensible length.
+// noise is how llama-server's log lines begin: a time, a level, and the part of the program.
+var noise = regexp.MustCompile(`^[0-9.]+ [A-Z] (srv|cmn|slot)? *`)
+
+// lastLines joins the last n lines that say what went wrong, or, where none does, the last that say anything, each cut to a
+// sensible length.
 func lastLines(lines []string, n int) string {
-	var kept []string
-	for i := len(lines) - 1; i >= 0 && len(kept) < n; i-- {
-		l := strings.TrimSpace(lines[i])
+	var any, bad []string
+	for _, l := range lines {
+		isBad := trouble.MatchString(l)
+		l = strings.TrimSpace(noise.ReplaceAllString(strings.TrimSpace(l), ""))
 		if l == "" {
 			continue
 		}
 		if len(l) > 200 {
 			l = strings.ToValidUTF8(l[:200], "") + "…"
 		}
-		kept = append([]string{l}, kept...)
+		any = append(any, l)
+		if isBad {
+			bad = append(bad, l)
+		}
 	}
-	if len(kept) == 0 {
+	if len(bad) > 0 {
+		any = bad[:min(n, len(bad))] // the first trouble is the cause, the rest follows from it
+	}
+	if len(any) == 0 {
 		return "nothing"
 	}
-	return strings.Join(kept, " | ")
+	return strings.Join(any[max(0, len(any)-n):], " | ")
 }
+
+// trouble is what a line about an error has.
+var trouble = regexp.MustCompile(`(?i)^[0-9.]+ E |error|failed|out of memory|unable to|couldn't|cannot|invalid|abort|assert`)
 
 // Tokenize gives the ids that Stream would send.
 func (s *session) Tokenize(ctx context.Context, p drivers.Prompt) ([]int32, error) {

@@ -2,7 +2,6 @@ package measure
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/llm-speed/llm-speed/internal/stream"
 )
@@ -134,6 +133,3 @@ func Efficiency(h, hmax Value) Value {
 	}
 	return ratio(h, hmax)
 }
-
-// lagLimit is how late the client itself may be, p99, before it bounds what it measures (section 6).
-const lagLimit = 2 * time.Millisecond

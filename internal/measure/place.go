@@ -161,8 +161,8 @@ func (p placement) spread(events []stream.Event, t tally, c stream.Counts, prefi
 			return p.fail("%.0f of %.0f tokens are hidden reasoning, which leaves none for %d events of text", r, n, t.m)
 		case visible > t.bytes:
 			return p.fail("%.0f tokens, reasoning apart, for %.0f bytes of text: more was hidden than is known", visible, t.bytes)
-		case t.bytes > maxTextPerToken*visible:
-			return p.fail("%.0f tokens, reasoning apart, for %.0f bytes of text: some of the reasoning was streamed as answer", visible, t.bytes)
+		case t.bytes > maxTextPerToken*visible, visible < m-slack(m):
+			return p.fail("%.0f tokens, reasoning apart, for %d events and %.0f bytes of text: some of the reasoning was streamed as answer", visible, t.m, t.bytes)
 		}
 		if visible == m {
 			p.how = OneAToken

@@ -14,8 +14,8 @@ import (
 // the uncached ones of a server's prefill rate, which on a full cache hit would divide one token by next to nothing.
 const MinTokens = 16
 
-// maxFirstShare is how much of an estimated stream its first event may hold. The tokens of the first event are taken off
-// the window's; where they are an estimate, and many, the rate would be one too.
+// maxFirstShare is how much of an estimated stream may be in doubt in its first event. The tokens of the first event are
+// taken off the window's; where they are an estimate, and many, the rate would be one too.
 const maxFirstShare = 0.10
 
 // Asked is what a request asked for, and what is known of its backend.
@@ -301,10 +301,18 @@ func (s *Sample) placed(p placement, firstEvent float64) {
 	}
 }
 
-// guessed says why the tokens of step k weigh too much to be an estimate; empty where they do not.
+// guessed says why the tokens of step k weigh too much to be an estimate; empty where they do not. What is not known of
+// them is by how much they differ from one a token: where N is nearly m, little is.
 func (s *Sample) guessed(k int, p placement) string {
-	of := tokensOf(s.Steps[k:])
-	if p.how != Estimated || s.Asked.PrefixTokens != nil || of == 0 || s.Steps[k].Tokens <= maxFirstShare*of {
+	of, events := tokensOf(s.Steps[k:]), 0
+	for _, st := range s.Steps[k:] {
+		events += st.Events
+	}
+	if p.how != Estimated || s.Asked.PrefixTokens != nil || of == 0 {
+		return ""
+	}
+	doubt := math.Abs(of-float64(events)) / max(of, float64(events))
+	if s.Steps[k].Tokens*doubt <= maxFirstShare*of {
 		return ""
 	}
 	return fmt.Sprintf("how many tokens the first event holds is an estimate, and it is %.0f %% of them", 100*s.Steps[k].Tokens/of)

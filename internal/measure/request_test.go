@@ -231,6 +231,30 @@ func TestHiddenReasoningOfUnknownNumber(t *testing.T) {
 	}
 }
 
+// The server counts reasoning that it streams as part of the answer: what is left for the events is too few, and half the
+// rate would come out.
+func TestReasoningStreamedAsAnswer(t *testing.T) {
+	for name, es := range map[string][]stream.Event{
+		"more events than tokens": run(990, 1500*msec, 10*msec, stream.Content, " word", stream.NotStated),
+		"long events":             run(100, 1500*msec, 10*msec, stream.Content, strings.Repeat(" word", 80), stream.NotStated),
+	} {
+		c := output(1000)
+		c.Reasoning = usage(900)
+		wantUnknown(t, name, Request(sent(), stream.Transcript{Events: es, Counts: c}, Asked{}).Decode, "streamed as answer")
+	}
+}
+
+// An end-of-text token that was counted and not streamed leaves a large first read as good as known:
+// 86 events of 107/106 tokens in 0.86 s.
+func TestFirstReadOfAnEstimatedStream(t *testing.T) {
+	es := run(106, 1310*msec, 10*msec, stream.Content, " word", stream.NotStated)
+	for i := range 20 {
+		es[i].At, es[i].Read = 1500*msec, 0
+	}
+	s := Request(sent(), stream.Transcript{Events: es, Counts: output(107)}, Asked{})
+	wantValue(t, "D", s.Decode, 100.943396)
+}
+
 // Reasoning of which only a summary is streamed: no rate for the whole, one for the answer, 100 tokens after the first 1.
 func TestSummarisedReasoning(t *testing.T) {
 	es := slices.Concat(run(20, 1500*msec, 10*msec, stream.Reasoning, " summary", stream.NotStated), run(101, 5000*msec, 10*msec, stream.Content, " word", stream.NotStated))
@@ -264,6 +288,10 @@ func TestNoUsage(t *testing.T) {
 	if s.Output != (stream.Count{N: 100, From: stream.EventsCounted}) || !hasFlag(s, ProvenanceE) || !hasFlag(s, EarlyStop) {
 		t.Errorf("output %+v, flags %v", s.Output, s.Flags)
 	}
+	// A driver that says it counted events is taken at its word, whatever its events claim.
+	counted := stream.Counts{Output: stream.Count{N: 100, From: stream.EventsCounted}}
+	s = Request(sent(), stream.Transcript{Events: run(100, 1500*msec, 10*msec, stream.Content, " word", 1), Counts: counted}, Asked{})
+	wantUnknown(t, "D", s.Decode, "events counted are no rate")
 	// The same with a count for each event is a count.
 	s = Request(sent(), stream.Transcript{Events: run(101, 1500*msec, 10*msec, stream.Content, " word", 2)}, Asked{})
 	wantValue(t, "D", s.Decode, 200)
@@ -274,10 +302,17 @@ func TestNoUsage(t *testing.T) {
 
 func TestLocalTokenizer(t *testing.T) {
 	c := stream.Counts{Output: stream.Count{N: 100, From: stream.LocalTokenizer}}
-	s := Request(sent(), stream.Transcript{Events: run(100, 1500*msec, 10*msec, stream.Content, " word", stream.NotStated), Counts: c}, Asked{})
+	events := run(100, 1500*msec, 10*msec, stream.Content, " word", stream.NotStated)
+	s := Request(sent(), stream.Transcript{Events: events, Counts: c}, Asked{})
 	wantValue(t, "D", s.Decode, 100)
 	if !hasFlag(s, ProvenanceD) {
 		t.Errorf("flags %v", s.Flags)
+	}
+	for asked, want := range map[int]bool{100: false, 101: false, 104: true} {
+		tr := stream.Transcript{Events: events, Counts: c, Finish: stream.FinishLength}
+		if got := hasFlag(Request(sent(), tr, Asked{OutputTokens: asked}), EarlyStop); got != want {
+			t.Errorf("%d asked for: early stop %v", asked, got)
+		}
 	}
 }
 

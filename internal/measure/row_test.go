@@ -253,11 +253,12 @@ func TestProxyBuffered(t *testing.T) {
 		fast[i].At += time.Duration(i) * 100 * time.Microsecond
 		fast[i].Read = i
 	}
+	hiccups := slices.Concat(fast[:60], later(fast[60:120], 6*msec), later(fast[120:180], 12*msec), later(fast[180:], 18*msec))
 	for _, c := range []struct {
 		name   string
 		events []stream.Event
 		want   bool
-	}{{"bursts", bursts, true}, {"fast", fast, false}, {"one hiccup", append(slices.Clone(fast[:200]), later(fast[200:], 300*msec)...), false},
+	}{{"bursts", bursts, true}, {"fast", fast, false}, {"three hiccups of 6 ms", hiccups, false}, {"one hiccup", append(slices.Clone(fast[:200]), later(fast[200:], 300*msec)...), false},
 		{"slow", run(256, 1500*msec, 10*msec, stream.Content, " word", stream.NotStated), false}} {
 		s := Request(sent(), stream.Transcript{Events: c.events, Counts: output(256)}, Asked{})
 		if hasFlag(s, ProxyBuffered) != c.want {

@@ -21,6 +21,9 @@ type UnknownError struct {
 
 // Error lists the valid names.
 func (e *UnknownError) Error() string {
+	if len(e.Known) == 0 {
+		return fmt.Sprintf("unknown %s %q; this run has none", e.What, e.Name)
+	}
 	return fmt.Sprintf("unknown %s %q; this run has: %s", e.What, e.Name, strings.Join(e.Known, ", "))
 }
 

@@ -225,6 +225,9 @@ func ending(p *page, r *record.Result) {
 		text += "; not rankable as a whole"
 	}
 	p.wrapped(dim, "", text)
+	if len(r.Rows) == 0 {
+		return
+	}
 	p.wrapped(dim, "", "how a number came about: llm-speed explain "+cmp.Or(r.RunID, "RUN")+" ROW")
 }
 

@@ -87,9 +87,12 @@ func withUnit(v float64, unit string) string {
 	}
 }
 
-// percent shows a small ratio: 0.4 % · 12 %.
+// percent shows a small ratio: <0.1 % · 0.4 % · 12 %.
 func percent(ratio float64) string {
 	p := math.Abs(ratio) * 100
+	if p > 0 && p < 0.05 {
+		return "<0.1 %"
+	}
 	if p >= 9.95 {
 		return strconv.FormatFloat(p, 'f', 0, 64) + " %"
 	}

@@ -257,14 +257,24 @@ func (t *table) row(r rowView, label string, l layout, widths []int) {
 	}
 }
 
-// details are the fields that the suite wants shown and the columns don't show.
+// details are the fields that the suite wants shown and the columns don't show. A declared metric is left out where each
+// of its statistics is shown as a field of its own.
 func (r rowView) details(shown []column) []value {
-	var out []value
+	var all, out []value
+	titles := map[string]bool{}
 	for _, name := range r.Reports {
-		if slices.ContainsFunc(shown, func(c column) bool { return c.name == name }) {
-			continue
+		v := r.look(name)
+		all = append(all, v)
+		if v.Num != nil {
+			titles[v.Title] = true
 		}
-		out = append(out, r.look(name))
+	}
+	for _, v := range all {
+		inColumn := slices.ContainsFunc(shown, func(c column) bool { return c.name == v.Name })
+		twice := len(v.Stats) > 0 && !slices.ContainsFunc(v.Stats, func(s value) bool { return !titles[v.Title+" "+s.Title] })
+		if !inColumn && !twice {
+			out = append(out, v)
+		}
 	}
 	return out
 }

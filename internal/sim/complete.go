@@ -38,6 +38,7 @@ type completion struct {
 	req     completionRequest
 	chat    bool
 	traps   Traps
+	profile Profile
 	prompt  []int32
 	out     []token
 	seed    uint64
@@ -63,7 +64,7 @@ func (r *refusal) Error() string { return r.message }
 
 // complete runs a completion; false means that the connection can't be used any more.
 func (s *Server) complete(c *conn, r *request, path string) bool {
-	p := &completion{chat: path == "/v1/chat/completions", traps: *s.traps.Load(), created: time.Now().Unix()}
+	p := &completion{chat: path == "/v1/chat/completions", traps: *s.traps.Load(), profile: s.o.Profile, created: time.Now().Unix()}
 	p.served = &Served{
 		ID: s.ids.Add(1), Path: path, Status: http.StatusOK, Model: s.o.Profile.Model(), Traps: p.traps.String(), Received: r.got, Upload: r.got - r.begun,
 	}

@@ -18,7 +18,8 @@ type token struct {
 	kind string
 }
 
-// splitPause lies between the writes that one event is split over, so that they are read one by one.
+// splitPause lies between the writes that one event is split over, so that they are read one by one; less where tokens
+// follow one another faster, so that the stream does not fall behind.
 const splitPause = 300 * time.Microsecond
 
 // cutPause lies between the last token and the loss of the connection, so that the token is read before.
@@ -76,7 +77,8 @@ type event struct {
 // group puts tokens into events: the first one and the others of the asked sizes, a tool call in one, never two kinds of
 // text in one.
 func group(out []token, t Traps) []event {
-	var events []event
+	events := make([]event, 0, len(out))
+	ids := make([]int32, 0, len(out)) // of all events, one after another
 	var cur event
 	size := max(t.firstEvent, 1)
 	shut := func() {
@@ -97,7 +99,8 @@ func group(out []token, t Traps) []event {
 			cur.kind = tok.kind
 		}
 		cur.text += tok.text
-		cur.ids = append(cur.ids, tok.id)
+		ids = append(ids, tok.id)
+		cur.ids = ids[len(ids)-1-len(cur.ids):]
 		cur.last = i + 1
 		if cur.kind != kindTool && len(cur.ids) >= size {
 			shut()
@@ -130,13 +133,19 @@ type planner struct {
 	zip   *gzip.Writer
 	zbuf  *bytes.Buffer
 	steps []step
-	data  []byte // of the step being made
-	said  []Sent
+	data  []byte // of the step being made; steps share one block of memory
+	said  []Sent // likewise
+	json  []byte // scratch
+	frame []byte // scratch
 }
 
 // plan makes the steps of a streamed answer, and what of them is known beforehand into served.
 func (c *completion) plan() []step {
-	p := &planner{c: c, t: c.traps, w: newWire(c), r: random(c.seed)}
+	n := len(c.out) + 8
+	p := &planner{
+		c: c, t: c.traps, w: newWire(c), r: random(c.seed),
+		steps: make([]step, 0, n), data: make([]byte, 0, 320*n), said: make([]Sent, 0, n),
+	}
 	if p.t.gzip {
 		p.zbuf = &bytes.Buffer{}
 		p.zip = gzip.NewWriter(p.zbuf)
@@ -160,7 +169,7 @@ func (c *completion) plan() []step {
 			p.shut(0, 0, stay)
 		}
 		if role != nil {
-			p.add(p.w.frame(role), Sent{Kind: kindRole})
+			p.add(p.w.frame(nil, role), Sent{Kind: kindRole})
 		}
 		if p.t.roleFirst.set {
 			if role == nil {
@@ -190,7 +199,9 @@ func (c *completion) plan() []step {
 			pad = p.t.longLine
 		}
 		late = delayOf(p.t, e.last, &p.r)
-		frame := p.w.frame(p.w.event(e, pad))
+		p.json = p.w.event(p.json[:0], e, pad)
+		p.frame = p.w.frame(p.frame[:0], p.json)
+		frame := p.frame
 		meta := Sent{Kind: e.kind, Tokens: len(e.ids), Text: p.w.said(e)}
 		switch cuts := p.cuts(frame); {
 		case len(cuts) > 0:
@@ -203,7 +214,7 @@ func (c *completion) plan() []step {
 			}
 		}
 		if p.t.garbage.set && done < p.t.garbage.v && e.last >= p.t.garbage.v {
-			p.add(p.w.frame([]byte(`{"choices":[{"delta":{"cont`)), Sent{Kind: kindGarbage})
+			p.add(p.w.frame(nil, []byte(`{"choices":[{"delta":{"cont`)), Sent{Kind: kindGarbage})
 			p.shut(e.last, late, stay)
 		}
 		done = e.last
@@ -228,7 +239,7 @@ func (p *planner) finish(stop int, act action, late time.Duration, ahead func())
 		return
 	case t.errorIn.set:
 		ahead()
-		p.add(p.w.frame([]byte(`{"error":{"message":"simulated failure of the backend","type":"server_error","code":500}}`)), Sent{Kind: kindError})
+		p.add(p.w.frame(nil, []byte(`{"error":{"message":"simulated failure of the backend","type":"server_error","code":500}}`)), Sent{Kind: kindError})
 		p.endBody()
 		p.shut(at, late, stay)
 		return
@@ -246,10 +257,10 @@ func (p *planner) finish(stop int, act action, late time.Duration, ahead func())
 	}
 	p.steps = append(p.steps, step{after: at, delay: late, events: said, late: func(j *job) []byte {
 		for _, b := range p.w.last(j.served) {
-			p.add(p.w.frame(b), Sent{})
+			p.add(p.w.frame(nil, b), Sent{})
 		}
 		if !t.noDone {
-			p.add(p.w.frame([]byte("[DONE]")), Sent{})
+			p.add(p.w.frame(nil, []byte("[DONE]")), Sent{})
 		}
 		p.endBody()
 		return p.data
@@ -278,7 +289,7 @@ func (c *completion) stop() (n int, act action, ended string) {
 
 // add puts a frame into the step being made.
 func (p *planner) add(frame []byte, s Sent) {
-	p.data = append(p.data, p.chunk(frame)...)
+	p.chunk(frame)
 	if s.Kind != "" {
 		p.said = append(p.said, s)
 	}
@@ -286,7 +297,7 @@ func (p *planner) add(frame []byte, s Sent) {
 
 func (p *planner) shut(after int, delay time.Duration, act action) {
 	p.steps = append(p.steps, step{after: after, delay: delay, data: p.data, events: p.said, act: act})
-	p.data, p.said = nil, nil
+	p.data, p.said = p.data[len(p.data):], p.said[len(p.said):]
 }
 
 // cuts are the places at which a frame is cut, if any.
@@ -308,13 +319,14 @@ func (p *planner) cuts(frame []byte) []int {
 }
 
 func (p *planner) split(frame []byte, cuts []int, last int, delay time.Duration, meta Sent) {
+	pause := min(splitPause, seconds(p.c.profile.work(len(p.c.prompt), 2)/4))
 	from := 0
 	for i, c := range append(cuts, len(frame)) {
 		if i == len(cuts) {
 			p.said = append(p.said, meta)
 		}
-		p.data = append(p.data, p.chunk(frame[from:c])...)
-		p.shut(last, delay+time.Duration(i)*splitPause, stay)
+		p.chunk(frame[from:c])
+		p.shut(last, delay+time.Duration(i)*pause, stay)
 		from = c
 	}
 }
@@ -324,33 +336,32 @@ func (p *planner) comment(text string) []byte {
 	return []byte(": " + text + eol + eol)
 }
 
-// chunk wraps a part of the body for the wire.
-func (p *planner) chunk(b []byte) []byte {
+// chunk adds a part of the body, wrapped for the wire.
+func (p *planner) chunk(b []byte) {
 	if p.zip != nil {
 		p.zbuf.Reset()
 		_, _ = p.zip.Write(b)
 		_ = p.zip.Flush()
 		b = p.zbuf.Bytes()
 	}
-	return chunked(b)
+	p.data = appendChunk(p.data, b)
 }
 
-func chunked(b []byte) []byte {
+func appendChunk(to, b []byte) []byte {
 	if len(b) == 0 {
-		return nil
+		return to
 	}
-	out := make([]byte, 0, len(b)+16)
-	out = strconv.AppendUint(out, uint64(len(b)), 16)
-	out = append(out, "\r\n"...)
-	out = append(out, b...)
-	return append(out, "\r\n"...)
+	to = strconv.AppendUint(to, uint64(len(b)), 16)
+	to = append(to, "\r\n"...)
+	to = append(to, b...)
+	return append(to, "\r\n"...)
 }
 
 func (p *planner) endBody() {
 	if p.zip != nil {
 		p.zbuf.Reset()
 		_ = p.zip.Close()
-		p.data = append(p.data, chunked(p.zbuf.Bytes())...)
+		p.data = appendChunk(p.data, p.zbuf.Bytes())
 	}
 	p.data = append(p.data, "0\r\n\r\n"...)
 }

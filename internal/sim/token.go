@@ -67,15 +67,15 @@ func tokenID(piece string) int32 {
 	return int32(h & 0x7fffffff)
 }
 
-// words are what the simulated model says: each one, with a space before it or at the start, is one token.
+// words are what the simulated model says: each is one token, with the space before it or without.
 var words = [...]string{
-	"the", "a", "of", "and", "to", "in", "is", "that", "it", "was", "for", "on", "as", "with", "be", "at", "by", "this",
-	"from", "or", "an", "are", "not", "which", "but", "have", "had", "has", "one", "their", "there", "were", "when", "what",
-	"all", "can", "if", "more", "who", "out", "so", "up", "said", "its", "about", "than", "into", "them", "only", "some",
-	"time", "could", "these", "two", "may", "then", "do", "first", "any", "my", "now", "such", "like", "our", "over", "even",
-	"most", "made", "after", "also", "many", "before", "must", "years", "where", "much", "way", "well", "down", "should",
-	"file", "line", "test", "code", "value", "reads", "writes", "calls", "loop", "name", "list", "table", "river", "stone",
-	"light", "house", "water", "paper", "green", "small", "large", "early", "later", "north", "south", "market", "letter",
+	" the", " a", " of", " and", " to", " in", " is", " that", " it", " was", " for", " on", " as", " with", " be", " at", " by", " this",
+	" from", " or", " an", " are", " not", " which", " but", " have", " had", " has", " one", " their", " there", " were", " when", " what",
+	" all", " can", " if", " more", " who", " out", " so", " up", " said", " its", " about", " than", " into", " them", " only", " some",
+	" time", " could", " these", " two", " may", " then", " do", " first", " any", " my", " now", " such", " like", " our", " over", " even",
+	" most", " made", " after", " also", " many", " before", " must", " years", " where", " much", " way", " well", " down", " should",
+	" file", " line", " test", " code", " value", " reads", " writes", " calls", " loop", " name", " list", " table", " river", " stone",
+	" light", " house", " water", " paper", " green", " small", " large", " early", " later", " north", " south", " market", " letter",
 }
 
 // wide are characters of several bytes for the trap split-utf8.
@@ -98,7 +98,7 @@ func say(n int, seed uint64) []token {
 	out := make([]token, n)
 	for i := range out {
 		x := r.next()
-		text := " " + words[x%uint64(len(words))]
+		text := words[x%uint64(len(words))]
 		switch {
 		case i == 0:
 			text = text[1:]

@@ -40,9 +40,8 @@ func newWire(c *completion) wire {
 	return w
 }
 
-// frame makes a server-sent event.
-func (w *wire) frame(data []byte) []byte {
-	out := make([]byte, 0, len(data)+12)
+// frame appends a server-sent event.
+func (w *wire) frame(out, data []byte) []byte {
 	out = append(out, "data:"...)
 	if !w.traps.noSpace {
 		out = append(out, ' ')
@@ -63,9 +62,8 @@ func (w *wire) role() []byte {
 	return []byte(w.open + `"choices":[{"index":0,"delta":{"role":"assistant","content":null},"finish_reason":null}]}`)
 }
 
-// event is the JSON of a group of tokens; pad bytes of filling go into a field that nobody reads.
-func (w *wire) event(e event, pad int) []byte {
-	b := make([]byte, 0, len(w.open)+len(e.text)+10*len(e.ids)+pad+160)
+// event appends the JSON of a group of tokens; pad bytes of filling go into a field that nobody reads.
+func (w *wire) event(b []byte, e event, pad int) []byte {
 	b = append(b, w.open...)
 	if pad > 0 {
 		b = append(b, `"padding":"`...)

@@ -187,5 +187,11 @@ func Parse(data []byte) (*record.Result, error) {
 	default:
 		return nil, fmt.Errorf("damaged: state %q", res.State)
 	}
+	// encoding/json keeps a null as the text "null"; unknown is nil here.
+	for _, raw := range []*json.RawMessage{&res.Fingerprint, &res.Calibration, &res.Environment.Before, &res.Environment.After} {
+		if string(*raw) == "null" {
+			*raw = nil
+		}
+	}
 	return &res, nil
 }

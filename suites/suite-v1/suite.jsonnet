@@ -89,11 +89,11 @@ local batch(size, prompt, output, largest) = need(prompt, output, parallel=large
       points: [{ context: 16384 }],
       params: { trace: import 'data/trace.json', turns: std.length(self.trace.turns) },
       // Tokenizers differ by a fifth on code.
-      needs: [{ context: 20000, parallel: 1, prompt: 16000, output: 1000 }],
+      needs: [{ context: 20000, parallel: 1, prompt: 16000, output: 1070 }],
       quick: {
         points: [{ context: 4096 }],
-        params: { turns: 4 },
-        needs: [{ context: 6000, parallel: 1, prompt: 4000, output: 400 }],
+        params: { turns: 3 },
+        needs: [{ context: 6000, parallel: 1, prompt: 4000, output: 210 }],
       },
       metrics: { turn_ms: { unit: 'ms', better: 'lower', stats: ['p50', 'p95'] } },
       reports: ['wall_ms', 'turn_p50_ms', 'turn_p95_ms', 'prefix_cache_hit_rate', 'prefix_cache_max', 'total_output_tokens', 'warm_ttft_ms', 'cold_ttft_ms', 'turn_ms', 'context_final_tokens'],

@@ -19,8 +19,8 @@ import (
 // detectWithin is how long looking for backends may take.
 const detectWithin = 5 * time.Second
 
-// llamaPathOption is the driver option that --llama-cpp-path sets.
-const llamaPathOption = "llama-cpp-path"
+// llamaPathEnv is the environment variable of the driver option that --llama-cpp-path sets.
+const llamaPathEnv = "LLM_SPEED_LLAMA_CPP_PATH"
 
 // target says which backend is meant.
 type target struct {
@@ -33,7 +33,7 @@ func (t *target) flags(f *pflag.FlagSet) {
 	f.StringVar(&t.url, "url", "", "base URL of a running server")
 	f.StringVar(&t.model, "model", "", "model, as list-models shows it, or a file (default: the first one)")
 	f.StringVar(&t.key, "api-key", "", "key of the server; better in the environment as LLM_SPEED_API_KEY")
-	f.StringVar(&t.llamaPath, llamaPathOption, "", "llama-server, or the folder that it is in")
+	f.StringVar(&t.llamaPath, "llama-cpp-path", "", "llama-server, or the folder that it is in")
 	f.StringArrayVar(&t.options, "opt", nil, "option of the backend, name=value; may be repeated")
 }
 
@@ -53,13 +53,13 @@ func (a *app) config(t target) drivers.Config {
 
 // optionsOf takes the options that spec has out of --opt and --llama-cpp-path. strict refuses what spec does not have.
 func (t target) optionsOf(spec drivers.Spec, strict bool) (map[string]string, error) {
+	options := map[string]string{}
 	names := make([]string, len(spec.Options))
 	for i, o := range spec.Options {
 		names[i] = o.Name
-	}
-	options := map[string]string{}
-	if t.llamaPath != "" && slices.Contains(names, llamaPathOption) {
-		options[llamaPathOption] = absolute(t.llamaPath)
+		if o.Env == llamaPathEnv && t.llamaPath != "" {
+			options[o.Name] = absolute(t.llamaPath)
+		}
 	}
 	for _, o := range t.options {
 		name, value, ok := strings.Cut(o, "=")

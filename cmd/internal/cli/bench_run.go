@@ -12,6 +12,7 @@ import (
 
 	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/engine"
+	"github.com/llm-speed/llm-speed/internal/calibrate"
 	"github.com/llm-speed/llm-speed/internal/hw"
 	"github.com/llm-speed/llm-speed/internal/record"
 	"github.com/llm-speed/llm-speed/internal/report"
@@ -19,8 +20,14 @@ import (
 	"github.com/llm-speed/llm-speed/internal/weights"
 )
 
+// memoryLimit is where the garbage collector begins to work harder, in bytes: a run stays under 64 MiB.
+const memoryLimit = 56 << 20
+
 // run opens the store, runs the engine, and shows and saves what came of it.
 func (b *benchRun) run(ctx context.Context) error {
+	if b.LimitMemory != nil {
+		b.LimitMemory(memoryLimit)
+	}
 	options, err := b.flags.optionsOf(b.spec, true)
 	if err != nil {
 		return err
@@ -39,7 +46,7 @@ func (b *benchRun) run(ctx context.Context) error {
 		Suite: b.suite, Official: b.official, Workloads: b.flags.workloads, Quick: b.flags.quick, Spec: b.spec, Config: config,
 		Seed: b.seed, Repeats: b.flags.repeats, MaxTime: b.flags.maxTime, Long: b.flags.long, Timeout: b.flags.timeout, Anonymous: b.flags.anon,
 		Client: client, RunID: folder.ID(),
-		Fingerprint: hw.Capture, State: hw.State,
+		Calibrate: calibrate.Run, Fingerprint: hw.Capture, State: hw.State,
 		ModelDigest: func(ctx context.Context, path string) (string, string, error) { return weights.Digest(ctx, path, nil) },
 		Save: func(r *record.Result) error {
 			b.complete(r, options)
@@ -101,6 +108,7 @@ func (b *benchRun) complete(r *record.Result, options map[string]string) {
 // watch tells the view what happens.
 func (b *benchRun) watch() engine.Watch {
 	v := b.view
+	told := map[string]bool{} // rows that had their line; what more passes add is in the table
 	return engine.Watch{
 		Live: v.live,
 		Note: func(line string) { v.say("  %s", line) },
@@ -119,7 +127,12 @@ func (b *benchRun) watch() engine.Watch {
 				v.say("%s: pass %d of %d took %s", p.Key, p.Pass, p.Of, report.Duration(p.Took))
 			}
 		},
-		Done: func(row record.Row) { v.say("%s", report.Line(row)) },
+		Done: func(row record.Row) {
+			if !told[row.Key] {
+				v.say("%s", report.Line(row))
+			}
+			told[row.Key] = true
+		},
 	}
 }
 
@@ -134,13 +147,22 @@ func (b *benchRun) show(r *record.Result) error {
 		_, err := b.Stdout.Write(text)
 		return err
 	}
+	if len(r.Rows) == 0 {
+		return b.writeFile(text)
+	}
 	if err := report.Table(b.Stdout, r, b.style()); err != nil {
 		return fmt.Errorf("show the result: %w", err)
 	}
-	if b.out != nil {
-		if err := b.out.write(text); err != nil {
-			return fmt.Errorf("write --json: %w", err)
-		}
+	return b.writeFile(text)
+}
+
+// writeFile writes the document to the file of --json.
+func (b *benchRun) writeFile(text []byte) error {
+	if b.out == nil {
+		return nil
+	}
+	if err := b.out.write(text); err != nil {
+		return fmt.Errorf("write --json: %w", err)
 	}
 	return nil
 }

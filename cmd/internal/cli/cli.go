@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,14 +14,8 @@ import (
 	"github.com/llm-speed/llm-speed/internal/report"
 )
 
-// memoryLimit is where the garbage collector begins to work harder, in bytes: the client stays under 64 MiB.
-const memoryLimit = 56 << 20
-
 // Main runs the command line and gives the exit code.
 func Main(p *Process) int {
-	if p.LimitMemory != nil {
-		p.LimitMemory(memoryLimit)
-	}
 	a := &app{Process: p}
 	root := a.root()
 	root.SetArgs(p.Args)
@@ -73,7 +68,11 @@ Every number can be explained down to the bytes that it was read from.`,
 	root.SetErr(a.Stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		text := err.Error()
-		if strings.HasPrefix(text, "unknown ") {
+		var invalid *pflag.InvalidValueError
+		if errors.As(err, &invalid) {
+			f := invalid.GetFlag()
+			text = fmt.Sprintf("--%s %q: want %s", f.Name, invalid.GetValue(), wants(f.Value.Type()))
+		} else if strings.HasPrefix(text, "unknown ") {
 			text += "; flags of " + cmd.CommandPath() + ": " + strings.Join(flagNames(cmd), ", ")
 		}
 		return fail(exitUsage, cmd.CommandPath()+" --help", errors.New(text))
@@ -86,6 +85,19 @@ Every number can be explained down to the bytes that it was read from.`,
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd(a.Args...)
 	return root
+}
+
+// wants says what a flag of a type takes.
+func wants(kind string) string {
+	switch kind {
+	case "int":
+		return "a whole number"
+	case "duration":
+		return "a time, as 90s, 5m or 1h30m"
+	case "bool":
+		return "true or false"
+	}
+	return "a " + kind
 }
 
 // group is the body of a command that only has others below it.
@@ -101,6 +113,7 @@ func group(cmd *cobra.Command, args []string) error {
 	}
 	err := &failure{code: exitUsage, hint: cmd.CommandPath() + " --help"}
 	text := "unknown command " + quote(args[0]) + " of " + cmd.CommandPath() + "; commands: " + strings.Join(names, ", ")
+	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		err.hint = cmd.CommandPath() + " " + near[0]
 	}

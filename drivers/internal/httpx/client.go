@@ -9,6 +9,7 @@ package httpx
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -29,6 +30,7 @@ type Client struct {
 	header http.Header
 	clock  *clock.Clock
 	plain  *http.Client
+	key    string // for Redact only
 
 	mu     sync.Mutex
 	idle   []*conn
@@ -59,7 +61,7 @@ func New(base string, key drivers.Secret, header http.Header, c *clock.Clock) (*
 	}
 	h.Set("Accept-Encoding", "identity") // Go asks for gzip by itself, and gzip holds events back
 	h.Set("User-Agent", "llm-speed")
-	return &Client{base: u, header: h, clock: c, plain: &http.Client{Transport: &http.Transport{
+	return &Client{base: u, header: h, clock: c, key: key.Reveal(), plain: &http.Client{Transport: &http.Transport{
 		DisableCompression: true, MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second,
 		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: false,
 	}}}, nil
@@ -138,6 +140,10 @@ func (c *Client) connect(ctx context.Context) (*conn, error) {
 	for {
 		c.mu.Lock()
 		var k *conn
+		if c.closed {
+			c.mu.Unlock()
+			return nil, errClosed
+		}
 		if n := len(c.idle); n > 0 {
 			k, c.idle = c.idle[n-1], c.idle[:n-1]
 		}
@@ -153,6 +159,8 @@ func (c *Client) connect(ctx context.Context) (*conn, error) {
 		_ = k.Close()
 	}
 }
+
+var errClosed = fmt.Errorf("the session is closed: %w", net.ErrClosed)
 
 // alive asks a connection that should be silent for a byte, for a millisecond: only a timeout means that it is usable.
 func (k *conn) alive() bool {
@@ -243,3 +251,30 @@ func (c *Client) giveBlocks(blocks [][]byte) {
 	defer c.mu.Unlock()
 	c.blocks = append(c.blocks, blocks[:min(len(blocks), max(keptBlocks-len(c.blocks), 0))]...)
 }
+
+// Redact takes the client's key out of an error's text, should a server have repeated it.
+func (c *Client) Redact(err error) error {
+	if err == nil || c.key == "" || !strings.Contains(err.Error(), c.key) {
+		return err
+	}
+	text := strings.ReplaceAll(err.Error(), c.key, "***")
+	var api *drivers.APIError
+	if errors.As(err, &api) {
+		clean := *api
+		clean.Message = strings.ReplaceAll(api.Message, c.key, "***")
+		err = &clean
+	}
+	return &redacted{text, err}
+}
+
+// redacted is an error whose text had a key in it. What it wraps is for errors.Is and As only.
+type redacted struct {
+	text string
+	err  error
+}
+
+// Error is the text without the key.
+func (e *redacted) Error() string { return e.text }
+
+// Unwrap gives the error as it was.
+func (e *redacted) Unwrap() error { return e.err }

@@ -57,7 +57,7 @@ func (c *Client) JSON(ctx context.Context, method, path string, in, out any) (ht
 		return resp.Header, fmt.Errorf("%w: %s answers more than %d MiB", drivers.ErrProtocol, path, maxAnswer>>20)
 	}
 	if resp.StatusCode >= 400 {
-		return resp.Header, StatusError(resp.StatusCode, b, resp.Header.Get("Retry-After"))
+		return resp.Header, c.Redact(StatusError(resp.StatusCode, b, resp.Header.Get("Retry-After")))
 	}
 	if out == nil {
 		return resp.Header, nil

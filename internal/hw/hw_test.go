@@ -1,0 +1,372 @@
+package hw
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/user"
+	"reflect"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/shirou/gopsutil/v4/cpu"
+)
+
+func tree(files map[string]string) fstest.MapFS {
+	fsys := fstest.MapFS{}
+	for name, text := range files {
+		fsys[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	return fsys
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// TestThisMachine reads the machine that the test runs on. What every machine has must be there, what is null must have its
+// reason, and nothing may tell who or which machine it is.
+func TestThisMachine(t *testing.T) {
+	began := time.Now()
+	raw, err := Capture(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 1500*time.Millisecond {
+		t.Errorf("took %s, want about a second at most", took)
+	}
+	var fp Fingerprint
+	if err := json.Unmarshal(raw, &fp); err != nil {
+		t.Fatal(err)
+	}
+	if fp.CPU.Threads == nil || *fp.CPU.Threads < runtime.NumCPU() || fp.RAMTotal == nil || *fp.RAMTotal < 64<<20 || fp.OS.Kernel == nil {
+		t.Errorf("not even the basics: %s", raw)
+	}
+	if fp.OS.Name != runtime.GOOS || fp.OS.Arch != runtime.GOARCH {
+		t.Errorf("%s/%s", fp.OS.Name, fp.OS.Arch)
+	}
+	everyNullHasItsReason(t, raw)
+	nothingPersonal(t, raw)
+	t.Logf("%s", raw)
+}
+
+func TestStateOfThisMachine(t *testing.T) {
+	raw, err := State(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c Condition
+	if err := json.Unmarshal(raw, &c); err != nil {
+		t.Fatal(err)
+	}
+	if c.CPUPercent == nil || *c.CPUPercent < 0 || *c.CPUPercent > 100 || c.RAMUsed == nil || c.RAMAvailable == nil {
+		t.Errorf("not even the basics: %s", raw)
+	}
+	if (c.Load1m == nil) != (runtime.GOOS == "windows") {
+		t.Errorf("load %v", c.Load1m)
+	}
+	everyNullHasItsReason(t, raw)
+	nothingPersonal(t, raw)
+	t.Logf("%s", raw)
+}
+
+func everyNullHasItsReason(t *testing.T, raw json.RawMessage) {
+	t.Helper()
+	var doc map[string]any
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		t.Fatal(err)
+	}
+	reasons, _ := doc["reasons"].(map[string]any)
+	delete(doc, "reasons")
+	var walk func(path string, v any)
+	walk = func(path string, v any) {
+		switch v := v.(type) {
+		case nil:
+			if why, _ := reasons[path].(string); why == "" {
+				t.Errorf("%s is null without a reason", path)
+			}
+		case map[string]any:
+			for name, item := range v {
+				walk(strings.TrimPrefix(path+"."+name, "."), item)
+			}
+		}
+	}
+	walk("", doc)
+}
+
+var identifier = regexp.MustCompile(`(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-|([0-9a-f]{2}:){5}[0-9a-f]{2}|/(home|Users)/`)
+
+func nothingPersonal(t *testing.T, raw json.RawMessage) {
+	t.Helper()
+	if found := identifier.Find(raw); found != nil {
+		t.Errorf("holds %s", found)
+	}
+	var personal []string
+	if name, err := os.Hostname(); err == nil {
+		personal = append(personal, name)
+	}
+	if u, err := user.Current(); err == nil {
+		personal = append(personal, u.Username, u.Name)
+	}
+	for _, name := range personal {
+		if name != "" && strings.Contains(string(raw), `"`+name+`"`) {
+			t.Errorf("holds %q", name)
+		}
+	}
+}
+
+func TestHangingProbeIsLeftBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var got struct{ a, b, c int }
+		reasons := map[string]string{}
+		forever := make(chan struct{})
+		defer close(forever)
+		type pair = struct{ a, b, c int }
+		gather(t.Context(), &got, reasons, []probe[pair]{
+			{[]string{"a"}, func(context.Context) (func(*pair, map[string]string), error) {
+				return func(p *pair, _ map[string]string) { p.a = 1 }, nil
+			}},
+			{[]string{"b"}, func(context.Context) (func(*pair, map[string]string), error) {
+				<-forever // takes no notice of its context
+				return func(p *pair, _ map[string]string) { p.b = 1 }, nil
+			}},
+			{[]string{"c", "d"}, func(context.Context) (func(*pair, map[string]string), error) { return nil, errors.New("no such file") }},
+		})
+		if took := time.Since(began); took != probeLimit {
+			t.Errorf("took %s, want %s", took, probeLimit)
+		}
+		if got.a != 1 || got.b != 0 {
+			t.Errorf("got %+v", got)
+		}
+		want := map[string]string{"b": "no answer within 900ms", "c": "no such file", "d": "no such file"}
+		if diff := cmp.Diff(want, reasons); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	})
+}
+
+func TestKeysAreThoseOfTheDocument(t *testing.T) {
+	if got := known("", map[string]string{}, "x"); got != nil {
+		t.Errorf("an empty string is known: %q", *got)
+	}
+	// Every JSON key that holds a quantity carries its unit or is a count.
+	for _, typ := range []reflect.Type{reflect.TypeFor[Fingerprint](), reflect.TypeFor[GPU](), reflect.TypeFor[Condition]()} {
+		for i := range typ.NumField() {
+			f := typ.Field(i)
+			key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if f.Type == reflect.TypeFor[*int64]() && !strings.HasSuffix(key, "_bytes") {
+				t.Errorf("%s.%s: %q says no unit", typ.Name(), f.Name, key)
+			}
+		}
+	}
+}
+
+func TestParseNvidia(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		want       []GPU
+		err        string
+	}{
+		{"two", "NVIDIA H200, 143771, 570.86.15, 700.00\nNVIDIA GeForce RTX 4090, 24564, 570.86.15, 450.00\n", []GPU{
+			{"nvidia", "NVIDIA H200", ptr(int64(143771 << 20)), ptr("570.86.15"), ptr(700.0)},
+			{"nvidia", "NVIDIA GeForce RTX 4090", ptr(int64(24564 << 20)), ptr("570.86.15"), ptr(450.0)},
+		}, ""},
+		{"shared memory", "NVIDIA GB10, [N/A], 580.95.05, [N/A]\r\n", []GPU{{"nvidia", "NVIDIA GB10", nil, ptr("580.95.05"), nil}}, ""},
+		{"laptop", "NVIDIA GeForce RTX 3050 Laptop GPU, 4096, 535.183, [Not Supported]\n", []GPU{{"nvidia", "NVIDIA GeForce RTX 3050 Laptop GPU", ptr(int64(4096 << 20)), ptr("535.183"), nil}}, ""},
+		{"none", "No devices were found\n", nil, ""},
+		{"driver gone", "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA driver is installed and running.\n", nil, "not understood"},
+		{"nonsense figures", "X, -1, [Unknown Error], inf\n", []GPU{{"nvidia", "X", nil, nil, nil}}, ""},
+		{"no name", ", 1, 2, 3\n", nil, "without a name"},
+		{"lost GPU", "NVIDIA H200, 143771, 570.86.15, 700.00\nUnable to determine the device handle for GPU0000:5D:00.0: Unknown Error\n", nil, "not understood"},
+	} {
+		got, err := parseNvidia(c.text)
+		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%s: got error %v, want %q", c.name, err, c.err)
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
+	}
+}
+
+func FuzzParseNvidia(f *testing.F) {
+	f.Add("NVIDIA H200, 143771, 570.86.15, 700.00\n")
+	f.Add("\"a, b\", [N/A], , \n")
+	f.Add("No devices were found")
+	f.Fuzz(func(t *testing.T, text string) {
+		list, err := parseNvidia(text)
+		if err != nil && list != nil {
+			t.Errorf("%d GPUs and %v", len(list), err)
+		}
+		for _, g := range list {
+			if _, err := json.Marshal(g); err != nil {
+				t.Errorf("%+v: %v", g, err)
+			}
+			if g.VRAMTotal != nil && *g.VRAMTotal <= 0 || g.PowerLimit != nil && *g.PowerLimit <= 0 {
+				t.Errorf("%+v", g)
+			}
+		}
+	})
+}
+
+func TestDriverNames(t *testing.T) {
+	got := nvidiaNames(tree(map[string]string{
+		"proc/driver/nvidia/gpus/0000:01:00.0/information": "Model: \t\t NVIDIA H200\nIRQ:   \t\t 130\nGPU UUID: \t GPU-2d0ddd1f-b2d7-1a2b-3c4d-000000000000\nBus Type: \t PCIe\n",
+		"proc/driver/nvidia/gpus/0000:02:00.0/information": "Model:\n",
+	}))
+	if diff := cmp.Diff([]GPU{{Vendor: "nvidia", Name: "NVIDIA H200"}}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestDRMGPUs(t *testing.T) {
+	files := tree(map[string]string{
+		"sys/class/drm/card0/device/vendor":              "0x1002\n",
+		"sys/class/drm/card0/device/device":              "0x744c\n",
+		"sys/class/drm/card0/device/mem_info_vram_total": "25753026560\n",
+		"sys/class/drm/card0-DP-1/device/vendor":         "0x1002\n",
+		"sys/class/drm/card1/device/vendor":              "0x1002\n",
+		"sys/class/drm/card1/device/product_name":        "AMD Instinct MI300X\n",
+		"sys/class/drm/card2/device/vendor":              "0x8086\n",
+		"sys/class/drm/card2/device/device":              "0x56a0\n",
+		"sys/class/drm/card3/device/vendor":              "0x10de\n",
+		"sys/class/drm/card3/device/device":              "0x2335\n",
+		"sys/class/drm/card4/device/vendor":              "0x1a03\n", // a server board's own
+		"sys/class/drm/renderD128/device/vendor":         "0x1002\n",
+	})
+	want := []GPU{
+		{Vendor: "amd", Name: "AMD 0x744c", VRAMTotal: ptr(int64(25753026560))},
+		{Vendor: "amd", Name: "AMD Instinct MI300X"},
+		{Vendor: "intel", Name: "Intel 0x56a0"},
+	}
+	if diff := cmp.Diff(want, drmGPUs(files, true)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	want = append(want, GPU{Vendor: "nvidia", Name: "NVIDIA 0x2335"})
+	if diff := cmp.Diff(want, drmGPUs(files, false)); diff != "" {
+		t.Errorf("NVIDIA not seen otherwise (-want +got):\n%s", diff)
+	}
+}
+
+func TestCgroupLimits(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		files map[string]string
+		cpus  *float64
+		bytes *int64
+	}{
+		{"none", nil, nil, nil},
+		{"version 2 in a container", map[string]string{
+			"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "150000 100000\n", "sys/fs/cgroup/memory.max": "4294967296\n",
+		}, ptr(1.5), ptr(int64(4 << 30))},
+		{"version 2 without limit", map[string]string{
+			"proc/self/cgroup": "0::/user.slice\n", "sys/fs/cgroup/user.slice/cpu.max": "max 100000\n", "sys/fs/cgroup/user.slice/memory.max": "max\n",
+		}, nil, nil},
+		{"the tightest above counts", map[string]string{
+			"proc/self/cgroup":          "0::/a/b\n",
+			"sys/fs/cgroup/a/b/cpu.max": "max 100000\n", "sys/fs/cgroup/a/cpu.max": "400000 100000\n",
+			"sys/fs/cgroup/a/b/memory.max": "2147483648\n", "sys/fs/cgroup/a/memory.max": "1073741824\n",
+		}, ptr(4.0), ptr(int64(1 << 30))},
+		{"version 1", map[string]string{
+			"proc/self/cgroup":                                  "9:name=systemd:/x\n4:memory:/docker/abc\n2:cpu,cpuacct:/docker/abc\n",
+			"sys/fs/cgroup/cpu/cpu.cfs_quota_us":                "200000\n",
+			"sys/fs/cgroup/cpu/cpu.cfs_period_us":               "100000\n",
+			"sys/fs/cgroup/memory/memory.limit_in_bytes":        "8589934592\n",
+			"sys/fs/cgroup/memory/docker/memory.limit_in_bytes": "9223372036854771712\n",
+		}, ptr(2.0), ptr(int64(8 << 30))},
+		{"version 1 without limit", map[string]string{
+			"proc/self/cgroup":                           "4:memory:/\n2:cpu:/\n",
+			"sys/fs/cgroup/cpu/cpu.cfs_quota_us":         "-1\n",
+			"sys/fs/cgroup/cpu/cpu.cfs_period_us":        "100000\n",
+			"sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+		}, nil, nil},
+		{"strange path", map[string]string{
+			"proc/self/cgroup": "0::/../../..\nnonsense\n", "sys/fs/cgroup/cpu.max": "100000 100000\n",
+		}, ptr(1.0), nil},
+	} {
+		cpus, bytes := cgroupLimits(tree(c.files))
+		if diff := cmp.Diff(c.cpus, cpus); diff != "" {
+			t.Errorf("%s: cpus (-want +got):\n%s", c.name, diff)
+		}
+		if diff := cmp.Diff(c.bytes, bytes); diff != "" {
+			t.Errorf("%s: bytes (-want +got):\n%s", c.name, diff)
+		}
+	}
+}
+
+func TestBattery(t *testing.T) {
+	supply := func(name, typ, key, value string) map[string]string {
+		return map[string]string{"sys/class/power_supply/" + name + "/type": typ + "\n", "sys/class/power_supply/" + name + "/" + key: value + "\n"}
+	}
+	join := func(maps ...map[string]string) map[string]string {
+		out := map[string]string{}
+		for _, m := range maps {
+			for k, v := range m {
+				out[k] = v
+			}
+		}
+		return out
+	}
+	mouse := join(supply("hid", "Battery", "status", "Discharging"), map[string]string{"sys/class/power_supply/hid/scope": "Device\n"})
+	for _, c := range []struct {
+		name  string
+		files map[string]string
+		want  bool
+	}{
+		{"desktop", nil, false},
+		{"desktop with a mouse", mouse, false},
+		{"laptop on battery", join(supply("AC", "Mains", "online", "0"), supply("BAT0", "Battery", "status", "Discharging")), true},
+		{"laptop plugged in", join(supply("AC", "Mains", "online", "1"), supply("BAT0", "Battery", "status", "Charging")), false},
+		{"weak charger", join(supply("usb", "USB", "online", "1"), supply("BAT0", "Battery", "status", "Discharging")), false},
+		{"full", join(supply("AC", "Mains", "online", "0"), supply("BAT0", "Battery", "status", "Full")), false},
+	} {
+		got, err := batteryState(tree(c.files))
+		if err != nil || got != c.want {
+			t.Errorf("%s: got %v, %v, want %v", c.name, got, err, c.want)
+		}
+	}
+}
+
+func TestOSRelease(t *testing.T) {
+	name, version := parseOSRelease("PRETTY_NAME=\"Ubuntu 24.04.1 LTS\"\nVERSION_ID=\"24.04\"\n# ID=x\nID=ubuntu\nbroken\n")
+	if name != "ubuntu" || version != "24.04" {
+		t.Errorf("got %q %q", name, version)
+	}
+	if name, version := parseOSRelease("ID=arch\n"); name != "arch" || version != "" {
+		t.Errorf("got %q %q", name, version)
+	}
+}
+
+func TestHypervisor(t *testing.T) {
+	for text, want := range map[string]string{
+		"processor\t: 0\nflags\t\t: fpu vme hypervisor sse\n": "hypervisor",
+		"processor\t: 0\nflags\t\t: fpu vme sse\n":            "none",
+		"processor\t: 0\nFeatures\t: fp asimd\n":              "",
+	} {
+		got, err := hypervisor(tree(map[string]string{"proc/cpuinfo": text}))
+		if got != want || (err != nil) != (want == "") {
+			t.Errorf("%q: got %q, %v, want %q", text, got, err, want)
+		}
+	}
+}
+
+func TestSockets(t *testing.T) {
+	for _, c := range []struct {
+		ids  []string
+		want int
+	}{{[]string{"0", "0", "1", "1"}, 2}, {[]string{"0"}, 1}, {[]string{"", ""}, 0}, {nil, 0}} {
+		var infos []cpu.InfoStat
+		for _, id := range c.ids {
+			infos = append(infos, cpu.InfoStat{PhysicalID: id})
+		}
+		if got := socketsOf(infos); got != c.want {
+			t.Errorf("%v: got %d, want %d", c.ids, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,31 @@
+package hw
+
+import (
+	"context"
+	"strings"
+
+	"github.com/shirou/gopsutil/v4/cpu"
+)
+
+func packages(infos []cpu.InfoStat) int { return socketsOf(infos) }
+
+func distribution(context.Context) (func(*Fingerprint, map[string]string), error) {
+	text := read(root(), "etc/os-release")
+	if text == "" {
+		text = read(root(), "usr/lib/os-release")
+	}
+	name, version := parseOSRelease(text)
+	return func(fp *Fingerprint, reasons map[string]string) {
+		fp.OS.Distribution = known(name, reasons, "os.distribution")
+		fp.OS.Version = known(version, reasons, "os.version")
+	}, nil
+}
+
+// nvidiaSMI are the folders where nvidia-smi is installed; WSL and NixOS have their own.
+func nvidiaSMI() string {
+	return strings.Join([]string{"/usr/bin", "/usr/local/bin", "/usr/local/nvidia/bin", "/opt/bin", "/usr/lib/wsl/lib", "/run/current-system/sw/bin"}, ":")
+}
+
+func otherGPUs(nvidiaSeen bool) ([]GPU, error) { return drmGPUs(root(), nvidiaSeen), nil }
+
+func onBattery() (bool, error) { return batteryState(root()) }

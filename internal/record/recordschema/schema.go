@@ -1,0 +1,120 @@
+// Package recordschema makes the JSON Schema of the result document from the Go types of package record.
+//
+// It is for generating docs/schema and for tests; no part of the program imports it.
+package recordschema
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/invopop/jsonschema"
+
+	"github.com/llm-speed/llm-speed/internal/record"
+)
+
+// JSONSchema is the schema of record.Result, indented. With the folder of package record's sources the comments of fields
+// become descriptions; source is relative to the working directory, empty for none.
+//
+// A field without omitempty is required. One whose Go value can be nil (pointer, map, slice, raw JSON) may be null.
+func JSONSchema(source string) ([]byte, error) {
+	r := &jsonschema.Reflector{Anonymous: true}
+	if source != "" {
+		// The reflector looks comments up by import path.
+		comments := &jsonschema.Reflector{}
+		if err := comments.AddGoComments("", source); err != nil {
+			return nil, fmt.Errorf("read the comments of package record: %w", err)
+		}
+		r.CommentMap = map[string]string{}
+		for key, text := range comments.CommentMap {
+			_, name, ok := strings.Cut(key, ".")
+			for ok && strings.Contains(name, "/") {
+				_, name, ok = strings.Cut(name, ".")
+			}
+			r.CommentMap["github.com/llm-speed/llm-speed/internal/record."+strings.TrimLeft(name, ".")] = text
+		}
+	}
+	s := r.Reflect(&record.Result{})
+	s.ID = record.Schema
+	s.Title = "Result of an llm-speed run"
+	types := map[string]reflect.Type{}
+	collect(reflect.TypeFor[record.Result](), types)
+	for name, def := range s.Definitions {
+		t, ok := types[name]
+		if !ok {
+			return nil, fmt.Errorf("no Go type for definition %s", name)
+		}
+		if t.Kind() == reflect.Struct {
+			allowNull(t, def)
+		}
+	}
+	out, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	return append(out, '\n'), nil
+}
+
+// collect finds the named types below t.
+func collect(t reflect.Type, types map[string]reflect.Type) {
+	if _, seen := types[t.Name()]; seen {
+		return
+	}
+	if t.Name() != "" {
+		types[t.Name()] = t
+	}
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+		collect(t.Elem(), types)
+	case reflect.Struct:
+		for i := range t.NumField() {
+			collect(t.Field(i).Type, types)
+		}
+	}
+}
+
+// allowNull lets the properties be null whose Go values can be nil, and the values of their maps and lists likewise.
+func allowNull(t reflect.Type, def *jsonschema.Schema) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		prop, ok := def.Properties.Get(key)
+		if !ok {
+			continue
+		}
+		description := prop.Description
+		prop.Description = ""
+		prop = nullable(f.Type, prop)
+		if prop == jsonschema.TrueSchema {
+			prop = &jsonschema.Schema{}
+		}
+		prop.Description = description
+		def.Properties.Set(key, prop)
+	}
+}
+
+func nullable(t reflect.Type, s *jsonschema.Schema) *jsonschema.Schema {
+	if t == reflect.TypeFor[json.RawMessage]() {
+		return s // any JSON
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return orNull(s)
+	case reflect.Slice:
+		if s.Items != nil {
+			s.Items = nullable(t.Elem(), s.Items)
+		}
+		return orNull(s)
+	case reflect.Map:
+		if s.AdditionalProperties != nil {
+			s.AdditionalProperties = nullable(t.Elem(), s.AdditionalProperties)
+		}
+		return orNull(s)
+	}
+	return s
+}
+
+func orNull(s *jsonschema.Schema) *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{s, {Type: "null"}}}
+}
