@@ -106,7 +106,7 @@ func (c *call) realise(spec PromptSpec) (starlark.Value, error) {
 	if p.ID < 1 {
 		return nil, c.hostError(fmt.Errorf("prompt ID %d, want 1 or more", p.ID))
 	}
-	return &promptValue{session: c.session, id: p.ID, tokens: p.Tokens}, nil
+	return &promptValue{opaque: "prompt", session: c.session, id: p.ID, tokens: p.Tokens}, nil
 }
 
 func extendSpec() Spec {
@@ -153,7 +153,7 @@ func callShared(c *call) (starlark.Value, error) {
 	if err := checkTokens(tokens.n); err != nil {
 		return nil, c.errorf("%w", err)
 	}
-	return partValue{Shared: name, Tokens: tokens.n}, nil
+	return partValue{"part", Part{Shared: name, Tokens: tokens.n}}, nil
 }
 
 func freshSpec() Spec {
@@ -172,7 +172,7 @@ func callFresh(c *call) (starlark.Value, error) {
 	if err := checkTokens(tokens.n); err != nil {
 		return nil, c.errorf("%w", err)
 	}
-	return partValue{Tokens: tokens.n}, nil
+	return partValue{"part", Part{Tokens: tokens.n}}, nil
 }
 
 func checkTokens(n int) error {
@@ -198,7 +198,7 @@ func partsOf(v starlark.Value) ([]Part, error) {
 		if !ok {
 			return nil, fmt.Errorf("parts[%d]: got %s, want shared(...) or fresh(...)", i, item.Type())
 		}
-		out[i] = Part(p)
+		out[i] = p.Part
 		if total += p.Tokens; total > maxPromptTokens {
 			return nil, fmt.Errorf("parts: more than %d tokens together", maxPromptTokens)
 		}
@@ -208,18 +208,19 @@ func partsOf(v starlark.Value) ([]Part, error) {
 
 // promptValue is a prompt as programs hold it.
 type promptValue struct {
+	opaque
 	session *session
 	id      int
 	tokens  *int
 }
 
-func (p *promptValue) String() string        { return fmt.Sprintf("prompt(tokens = %s)", optInt(p.tokens)) }
-func (p *promptValue) Type() string          { return "prompt" }
-func (p *promptValue) Freeze()               {}
-func (p *promptValue) Truth() starlark.Bool  { return true }
-func (p *promptValue) Hash() (uint32, error) { return uint32(p.id), nil }
-func (p *promptValue) AttrNames() []string   { return []string{"extend", "tokens"} }
+// String shows the tokens.
+func (p *promptValue) String() string { return fmt.Sprintf("prompt(tokens = %s)", optInt(p.tokens)) }
 
+// AttrNames lists the attributes.
+func (p *promptValue) AttrNames() []string { return []string{"extend", "tokens"} }
+
+// Attr finds an attribute.
 func (p *promptValue) Attr(name string) (starlark.Value, error) {
 	switch name {
 	case "extend":
@@ -231,15 +232,15 @@ func (p *promptValue) Attr(name string) (starlark.Value, error) {
 }
 
 // partValue is a part as programs hold it.
-type partValue Part
+type partValue struct {
+	opaque
+	Part
+}
 
+// String shows the call that makes the part.
 func (p partValue) String() string {
 	if p.Shared != "" {
 		return fmt.Sprintf("shared(%q, tokens = %d)", p.Shared, p.Tokens)
 	}
 	return fmt.Sprintf("fresh(tokens = %d)", p.Tokens)
 }
-func (p partValue) Type() string          { return "part" }
-func (p partValue) Freeze()               {}
-func (p partValue) Truth() starlark.Bool  { return true }
-func (p partValue) Hash() (uint32, error) { return 0, fmt.Errorf("unhashable: part") }

@@ -18,7 +18,7 @@ func callTimer(c *call) (starlark.Value, error) {
 	if err := c.unpack(); err != nil {
 		return nil, err
 	}
-	return &timerValue{session: c.session, start: c.host.Elapsed()}, nil
+	return &timerValue{opaque: "timer", session: c.session, start: c.host.Elapsed()}, nil
 }
 
 func elapsedSpec() Spec {
@@ -35,17 +35,18 @@ func callElapsed(c *call) (starlark.Value, error) {
 
 // timerValue is a running stopwatch.
 type timerValue struct {
+	opaque
 	session *session
 	start   time.Duration // since the pass began
 }
 
-func (t *timerValue) String() string        { return "timer()" }
-func (t *timerValue) Type() string          { return "timer" }
-func (t *timerValue) Freeze()               {}
-func (t *timerValue) Truth() starlark.Bool  { return true }
-func (t *timerValue) Hash() (uint32, error) { return uint32(t.start), nil }
-func (t *timerValue) AttrNames() []string   { return []string{"elapsed_ms"} }
+// String shows the call that makes it.
+func (t *timerValue) String() string { return "timer()" }
 
+// AttrNames lists the attributes.
+func (t *timerValue) AttrNames() []string { return []string{"elapsed_ms"} }
+
+// Attr finds an attribute.
 func (t *timerValue) Attr(name string) (starlark.Value, error) {
 	if name == "elapsed_ms" {
 		return t.session.method("timer.elapsed_ms", t), nil

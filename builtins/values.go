@@ -14,14 +14,32 @@ import (
 // maxDepth bounds nested data, so that a list that contains itself ends in an error.
 const maxDepth = 64
 
-// object is an immutable value with named attributes, in a fixed order.
+// opaque is what the values of this package have in common: a kind, which type() gives, and that they are true, immutable
+// and no dict keys.
+type opaque string
+
+// Type names the kind.
+func (o opaque) Type() string { return string(o) }
+
+// Freeze does nothing: there is nothing to change.
+func (o opaque) Freeze() {}
+
+// Truth is true.
+func (o opaque) Truth() starlark.Bool { return true }
+
+// Hash refuses.
+func (o opaque) Hash() (uint32, error) { return 0, fmt.Errorf("unhashable: %s", string(o)) }
+
+// object is a value with named attributes, in a fixed order.
 type object struct {
-	kind  string // what type() says
+	opaque
 	names []string
 	attrs map[string]starlark.Value
 }
 
-func newObject(kind string) *object { return &object{kind: kind, attrs: map[string]starlark.Value{}} }
+func newObject(kind string) *object {
+	return &object{opaque: opaque(kind), attrs: map[string]starlark.Value{}}
+}
 
 // set adds an attribute; only while the object is made.
 func (o *object) set(name string, v starlark.Value) {
@@ -29,9 +47,10 @@ func (o *object) set(name string, v starlark.Value) {
 	o.attrs[name] = v
 }
 
+// String writes the object as a call of its kind.
 func (o *object) String() string {
 	var b bytes.Buffer
-	b.WriteString(o.kind + "(")
+	b.WriteString(o.Type() + "(")
 	for i, name := range o.names {
 		if i > 0 {
 			b.WriteString(", ")
@@ -42,11 +61,10 @@ func (o *object) String() string {
 	return b.String()
 }
 
-func (o *object) Type() string          { return o.kind }
-func (o *object) Truth() starlark.Bool  { return true }
-func (o *object) Hash() (uint32, error) { return 0, fmt.Errorf("unhashable: %s", o.kind) }
-func (o *object) AttrNames() []string   { return slices.Clone(o.names) }
+// AttrNames lists the attributes.
+func (o *object) AttrNames() []string { return slices.Clone(o.names) }
 
+// Freeze freezes the attributes: there may be lists among them.
 func (o *object) Freeze() {
 	for _, v := range o.attrs {
 		v.Freeze()
@@ -58,14 +76,14 @@ func (o *object) Attr(name string) (starlark.Value, error) {
 	if v, ok := o.attrs[name]; ok {
 		return v, nil
 	}
-	return nil, noAttr(o.kind, name, o.names)
+	return nil, noAttr(o.Type(), name, o.names)
 }
 
 // Get makes o["name"] and "name" in o work, which keys that are no identifiers need.
 func (o *object) Get(key starlark.Value) (starlark.Value, bool, error) {
 	name, ok := starlark.AsString(key)
 	if !ok {
-		return nil, false, fmt.Errorf("%s[%s]: want a string", o.kind, key)
+		return nil, false, fmt.Errorf("%s[%s]: want a string", o.Type(), key)
 	}
 	v, found := o.attrs[name]
 	return v, found, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/llm-speed/llm-speed/internal/record"
@@ -12,9 +13,11 @@ import (
 const (
 	// maxRowTime is the predicted time of one pass above which a row is skipped (measurement.md section 4).
 	maxRowTime = 5 * time.Minute
-	// steadyCV and steadyPasses say when a row has nothing more to gain from the budget.
-	steadyCV     = 0.01
+	// steady, steadyPasses and mostPasses say when a row has nothing more to gain from the budget: its interval is narrow,
+	// or has been given every chance to become so.
+	steady       = 0.01
 	steadyPasses = 3
+	mostPasses   = 20
 	// unstableCV raises the flag `unstable`.
 	unstableCV = 0.05
 )
@@ -121,7 +124,7 @@ func (r *run) spend(ctx context.Context) error {
 			switch {
 			case c > left():
 				continue
-			case known && spread <= steadyCV && len(st.passes) >= steadyPasses:
+			case len(st.passes) >= mostPasses, known && spread <= steady && len(st.passes) >= steadyPasses:
 				continue
 			case !known:
 				spread = math.Inf(1)
@@ -176,28 +179,34 @@ func (r *run) passCost(at int) time.Duration {
 	return c + c/50
 }
 
-// spread is the largest coefficient of variation of a row's headline figures over its passes.
+// spread is the widest of a row's headline figures over its passes: half the 95 % interval, as a share of the median. The
+// coefficient of variation would not do: it does not shrink with more passes, the interval does.
 func (r *run) spread(at int) (float64, bool) {
 	if len(r.state[at].passes) < 2 {
 		return 0, false
 	}
+	row := r.build(at)
 	var worst float64
-	for _, cv := range r.build(at).CV {
-		worst = max(worst, cv)
+	for name, ci := range row.CI95 {
+		if x := fieldOf(&row, name); x != nil && *x > 0 {
+			worst = max(worst, (ci.High-ci.Low)/2 / *x)
+		}
 	}
 	return worst, true
 }
 
 // tellCut says what the budget left out.
 func (r *run) tellCut(left time.Duration) error {
+	var rows []string
 	for i := range r.rows {
 		st := r.state[i]
-		if st.kept != nil || st.status != record.OK || len(st.passes) >= 2 {
-			continue
+		if st.kept == nil && st.status == record.OK && len(st.passes) < 2 {
+			rows = append(rows, fmt.Sprintf("%s (%s)", r.rows[i].Key, r.passCost(i).Round(100*time.Millisecond)))
 		}
-		r.result.Budget.Cut = append(r.result.Budget.Cut, fmt.Sprintf(
-			"%s: a second pass (about %s) did not fit into the %s left of %s; --max-time or --repeats gives it",
-			r.rows[i].Key, r.passCost(i).Round(100*time.Millisecond), max(left, 0).Round(100*time.Millisecond), r.limit))
+	}
+	if len(rows) > 0 {
+		r.result.Budget.Cut = append(r.result.Budget.Cut, fmt.Sprintf("no second pass of %s: %s were left of %s; --max-time or --repeats gives them",
+			strings.Join(rows, ", "), max(left, 0).Round(100*time.Millisecond), r.limit))
 	}
 	return nil
 }

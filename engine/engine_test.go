@@ -404,7 +404,7 @@ func TestBudget(t *testing.T) {
 			if err != nil || len(res.Rows) != 6 || res.State != record.Complete {
 				t.Fatalf("error %v, %d rows", err, len(res.Rows))
 			}
-			if len(res.Budget.Cut) != 5 {
+			if len(res.Budget.Cut) != 1 || strings.Count(res.Budget.Cut[0], "(") != 5 {
 				t.Errorf("cut: %q; want the five rows with one pass", res.Budget.Cut)
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/internal/chat"
@@ -56,54 +57,117 @@ func (m *fitModel) words(tokens int) int {
 	return max(int(math.Round((float64(tokens)-m.base)/m.perWord)), 0)
 }
 
-// generated makes the prompt of so many words: salt, text, and a task whose natural answer is long.
-func (h *passHost) generated(label string, words int, salted bool) drivers.Prompt {
-	text := h.r.prose.Text(h.r.opt.Seed, label, words)
-	if salted {
-		text = h.r.prose.Salt(h.r.opt.Seed, label) + text
+// filler are words of one token on every common tokenizer; they close the last gap of a fit.
+var filler = [...]string{" and", " so", " on", " we", " go", " with", " it", " all", " the", " way"}
+
+// text is the shape of a generated prompt.
+type text struct {
+	label string
+	words int
+	fill  int  // filler words after them
+	salt  bool //
+	tight bool // a short salt and a short task, for tokenizers under which the usual ones are too long for the target
+}
+
+// tightSalt is how much of a salt a tight prompt keeps: 32 random bits.
+const tightSalt = len("7f3a-91c2")
+
+// generated makes the prompt: salt, text, a few filler words, and a task whose natural answer is long.
+func (h *passHost) generated(x text) drivers.Prompt {
+	var out strings.Builder
+	task := h.r.prose.Task(h.r.opt.Seed)
+	if x.salt {
+		salt := h.r.prose.Salt(h.r.opt.Seed, x.label)
+		if x.tight {
+			salt, task = salt[:tightSalt]+" ", "Write on."
+		}
+		out.WriteString(salt)
 	}
-	return oneMessage(text + "\n\n" + h.r.prose.Task(h.r.opt.Seed))
+	out.WriteString(h.r.prose.Text(h.r.opt.Seed, x.label, x.words))
+	for i := range x.fill {
+		out.WriteString(filler[i%len(filler)])
+	}
+	out.WriteString("\n\n" + task)
+	return oneMessage(out.String())
 }
 
 func oneMessage(text string) drivers.Prompt {
 	return drivers.Prompt{Messages: []chat.Message{{Role: "user", Content: text}}}
 }
 
-// fitted generates a prompt of the target length in the backend's own tokens, template included. With a tokenizer the
-// count is exact; without one it follows from counts that the server stated for other prompts (at 4k tokens or less),
-// and counted is nil.
+// fitted generates a prompt of the target length in the backend's own tokens, template included. With a tokenizer it is
+// exact, or at most fitTolerance shorter where the prompt is long; without one it follows from counts that the server
+// stated for other prompts (at 4k tokens or less), and counted is nil.
 func (h *passHost) fitted(ctx context.Context, label string, target int, salted bool) (p drivers.Prompt, counted *int, err error) {
 	if h.s.caps.Tokenizer == nil {
 		if err := h.learnByServer(ctx, target); err != nil {
 			return drivers.Prompt{}, nil, err
 		}
-		return h.generated(label, h.s.fit.words(target), salted), nil, nil
+		x := text{label: label, words: h.s.fit.words(target), salt: salted}
+		if x.words == 0 {
+			x.tight, x.words = true, int(float64(target)/2/max(h.s.fit.perWord, 1))
+		}
+		return h.generated(x), nil, nil
 	}
-	best, bestOff := drivers.Prompt{}, math.MaxInt
-	words, bestCount := h.s.fit.words(target), 0
-	tried := map[int]bool{}
-	for range 8 {
-		tried[words] = true
-		p := h.generated(label, words, salted)
+	x := text{label: label, salt: salted}
+	count := func(words, fill int) (int, error) {
+		x.words, x.fill = words, fill
+		p = h.generated(x)
 		ids, err := h.s.caps.Tokenizer.Tokenize(ctx, p)
 		if err != nil {
-			return drivers.Prompt{}, nil, fmt.Errorf("count the tokens of a prompt: %w", err)
+			return 0, fmt.Errorf("count the tokens of a prompt: %w", err)
 		}
-		n := len(ids)
-		h.s.fit.learn(words, n)
+		return len(ids), nil
+	}
+	near := func(n int) bool {
 		off := target - n
-		if abs(off) < bestOff {
-			best, bestOff, bestCount = p, abs(off), n
+		return off == 0 || off > 0 && target > 4096 && float64(off) <= fitTolerance*float64(target)
+	}
+	// The longest text that is not over the target: the line's guess, then between what was too short and what too long.
+	low, lowCount, high := -1, 0, -1
+	for words := h.s.fit.words(target); high < 0 || high-low > 1; {
+		n, err := count(words, 0)
+		if err != nil {
+			return drivers.Prompt{}, nil, err
 		}
-		if off == 0 || (target > 1024 && float64(abs(off)) <= fitTolerance*float64(target)) {
+		if !x.tight {
+			h.s.fit.learn(words, n)
+		}
+		if near(n) {
+			return p, &n, nil
+		}
+		step := int(math.Round(float64(target-n) / max(h.s.fit.perWord, 0.5)))
+		if n <= target {
+			low, lowCount = words, n
+			words += max(step, 1)
+		} else {
+			high = words
+			words += min(step, -1)
+		}
+		if high == 0 && x.tight {
+			return p, &n, nil // the template alone is longer
+		}
+		if high == 0 {
+			x.tight, high, words = true, -1, max(int(float64(target)/4/max(h.s.fit.perWord, 1)), 1)
+			continue
+		}
+		if high > 0 {
+			words = min(words, high-1)
+		}
+		words = max(words, low+1, 0)
+	}
+	// What is missing is less than a word of the text has: fill up, and take back what was too much.
+	best, bestCount := p, -1
+	for fill := target - lowCount; fill >= 0; fill-- {
+		n, err := count(low, fill)
+		if err != nil {
+			return drivers.Prompt{}, nil, err
+		}
+		if n <= target && n > bestCount {
+			best, bestCount = p, n
+		}
+		if n <= target {
 			break
-		}
-		step := int(math.Round(float64(off) / max(h.s.fit.perWord, 0.5)))
-		if step == 0 {
-			step = off / abs(off)
-		}
-		if words = max(words+step, 0); tried[words] {
-			break // the target lies between two word counts, or below the template, salt and task alone
 		}
 	}
 	return best, &bestCount, nil
@@ -125,7 +189,7 @@ func (h *passHost) learnByServer(ctx context.Context, target int) error {
 			continue
 		}
 		label := fmt.Sprintf("fit/%d/%d", words, h.r.nextProbe())
-		_, tr, err := h.r.unmeasured(ctx, h.s, h.generated(label, words, true), 2)
+		_, tr, err := h.r.unmeasured(ctx, h.s, h.generated(text{label: label, words: words, salt: true}), 2)
 		if err != nil {
 			return fmt.Errorf("learn how many tokens a prompt has: %w", err)
 		}

@@ -512,12 +512,14 @@ func (r *run) relate() {
 			continue
 		}
 		for _, rel := range plan.workload.Relative {
-			base := r.baseRow(plan, rel.Base)
-			if base == nil {
-				continue
-			}
 			if row.Relative == nil {
 				row.Relative = map[string]*float64{}
+			}
+			base := r.baseRow(plan, rel.Base)
+			if base == nil {
+				row.Relative[rel.Name] = nil
+				row.Reasons[rel.Name] = "the row that it compares with is not in this run"
+				continue
 			}
 			of, to := fieldOf(row, rel.Metric), fieldOf(base, rel.Metric)
 			row.Relative[rel.Name] = nil

@@ -34,7 +34,7 @@ func (h *passHost) warm(ctx context.Context, parallel int) error {
 	errs := make([]error, parallel)
 	var wg sync.WaitGroup
 	for i := range parallel {
-		p := h.generated(fmt.Sprintf("warm/%d", h.r.nextProbe()), 24, true)
+		p := h.generated(text{label: fmt.Sprintf("warm/%d", h.r.nextProbe()), words: 24, salt: true})
 		wg.Go(func() { _, trs[i], errs[i] = h.r.unmeasured(ctx, h.s, p, warmTokens) })
 	}
 	wg.Wait()

@@ -48,22 +48,21 @@ type piece struct {
 }
 
 type timings struct {
-	CacheN        *int     `json:"cache_n"`
-	PromptN       *int     `json:"prompt_n"`
-	PromptMS      float64  `json:"prompt_ms"`
-	PromptPerS    *float64 `json:"prompt_per_second"`
-	PredictedN    *int     `json:"predicted_n"`
-	PredictedMS   float64  `json:"predicted_ms"`
-	PredictedPerS *float64 `json:"predicted_per_second"`
-	DraftN        *int     `json:"draft_n"`
-	DraftAccepted *int     `json:"draft_n_accepted"`
+	CacheN        *int     `json:"cache_n,omitempty"`
+	PromptN       *int     `json:"prompt_n,omitempty"`
+	PromptMS      float64  `json:"prompt_ms,omitempty"`
+	PromptPerS    *float64 `json:"prompt_per_second,omitempty"`
+	PredictedN    *int     `json:"predicted_n,omitempty"`
+	PredictedMS   float64  `json:"predicted_ms,omitempty"`
+	PredictedPerS *float64 `json:"predicted_per_second,omitempty"`
+	DraftN        *int     `json:"draft_n,omitempty"`
+	DraftAccepted *int     `json:"draft_n_accepted,omitempty"`
 }
 
 // samplingSettings are the server's word for how it sampled.
 type samplingSettings struct {
 	Samplers    json.RawMessage `json:"samplers"`
 	Temperature json.RawMessage `json:"temperature"`
-	TopK        json.RawMessage `json:"top_k"`
 	Speculative json.RawMessage `json:"speculative.types"`
 }
 
@@ -276,7 +275,7 @@ func (d *decoder) finish(rec *stream.Recording) {
 	}
 	d.out.Counts.Reasoning = d.reasoning()
 	if s := p.Settings; s != nil {
-		for k, v := range map[string]json.RawMessage{"samplers": s.Samplers, "temperature": s.Temperature, "top_k": s.TopK, "speculative": s.Speculative} {
+		for k, v := range map[string]json.RawMessage{"samplers": s.Samplers, "temperature": s.Temperature, "speculative": s.Speculative} {
 			if len(v) > 0 {
 				extra[k] = v
 			}

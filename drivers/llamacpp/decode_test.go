@@ -55,7 +55,7 @@ func TestRecord(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(filepath.Join("testdata", name+suffix+".json"), b, 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join("testdata", "recorded", name+suffix+".json"), b, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -74,7 +74,7 @@ func show(tr stream.Transcript, err error) string {
 }
 
 func TestDecodeRecorded(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.json")
+	files, err := filepath.Glob("testdata/recorded/*.json")
 	if err != nil || len(files) < 10 {
 		t.Fatalf("%d recordings, %v", len(files), err)
 	}

@@ -2,6 +2,7 @@ package openaicompat
 
 import (
 	"context"
+	"errors"
 	"strconv"
 
 	"github.com/llm-speed/llm-speed/drivers"
@@ -23,7 +24,11 @@ func (s *session) Info() drivers.Info { return s.info }
 
 // Stream sends one request and returns what was read.
 func (s *session) Stream(ctx context.Context, r drivers.Request) (stream.Recording, error) {
-	return s.send(ctx, s.dialect, r)
+	rec, err := s.send(ctx, s.dialect, r)
+	if errors.Is(err, drivers.ErrUnreachable) {
+		err = explain(s.client.Base(), err)
+	}
+	return rec, err
 }
 
 // Decode understands a recording. A key that the server repeats in an error is taken out.

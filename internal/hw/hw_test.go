@@ -123,11 +123,11 @@ func nothingPersonal(t *testing.T, raw json.RawMessage) {
 func TestHangingProbeIsLeftBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		var got struct{ a, b, c int }
+		var got struct{ a, b int }
 		reasons := map[string]string{}
 		forever := make(chan struct{})
 		defer close(forever)
-		type pair = struct{ a, b, c int }
+		type pair = struct{ a, b int }
 		gather(t.Context(), &got, reasons, []probe[pair]{
 			{[]string{"a"}, func(context.Context) (func(*pair, map[string]string), error) {
 				return func(p *pair, _ map[string]string) { p.a = 1 }, nil

@@ -144,7 +144,9 @@ func (r rowView) figures() []string {
 		add(name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Reasons)) {
-		add(name)
+		if name != wholeRow && name != "cv" && name != "ci95" {
+			add(name)
+		}
 	}
 	return names
 }
@@ -176,7 +178,7 @@ func figure(p *page, r rowView, v value) {
 		p.wrapped(plain, "  requests ", strings.Join(values, " · "))
 	}
 	if m, ok := r.Metrics[v.Name]; ok {
-		p.wrapped(plain, "  formula  ", "recorded by the suite's program with w.record, "+strconv.Itoa(m.N)+" values; statistics over all of them")
+		p.wrapped(plain, "  formula  ", "recorded by the suite's program with w.record, "+strconv.Itoa(m.N)+" values; each statistic over the values of a pass, then median over passes")
 		for i, pass := range m.Values {
 			var values []string
 			for _, x := range pass {

@@ -113,15 +113,23 @@ func join(sep string, parts ...string) string {
 	return strings.Join(slices.DeleteFunc(slices.Clone(parts), func(s string) bool { return s == "" }), sep)
 }
 
-// machineText is the hardware in one line, from the fingerprint.
+// machineText is the hardware in one line, from the fingerprint. A list of GPUs that is empty says that there is none; one
+// that is null says nothing.
 func machineText(r *record.Result) string {
 	var f struct {
-		OS  string `json:"os"`
 		CPU struct {
 			Model string `json:"model"`
+			Cores int    `json:"cores"`
 		} `json:"cpu"`
+		RAM int64 `json:"ram_total_bytes"`
+		OS  struct {
+			Name         string `json:"name"`
+			Distribution string `json:"distribution"`
+			Version      string `json:"version"`
+		} `json:"os"`
 		GPUs []struct {
 			Name string `json:"name"`
+			VRAM int64  `json:"vram_total_bytes"`
 		} `json:"gpus"`
 	}
 	if len(r.Fingerprint) == 0 || json.Unmarshal(r.Fingerprint, &f) != nil {
@@ -129,9 +137,24 @@ func machineText(r *record.Result) string {
 	}
 	var gpus []string
 	for _, g := range f.GPUs {
-		gpus = append(gpus, g.Name)
+		vram := ""
+		if g.VRAM > 0 {
+			vram = memoryText(g.VRAM)
+		}
+		gpus = append(gpus, join(" ", g.Name, vram))
 	}
-	return join(separator, f.CPU.Model, counted(gpus), f.OS)
+	graphics := counted(gpus)
+	if f.GPUs != nil && graphics == "" {
+		graphics = "no GPU found"
+	}
+	cores, ram := "", ""
+	if f.CPU.Cores > 0 {
+		cores = strconv.Itoa(f.CPU.Cores) + " cores"
+	}
+	if f.RAM > 0 {
+		ram = memoryText(f.RAM) + " RAM"
+	}
+	return join(separator, f.CPU.Model, cores, ram, graphics, join(" ", f.OS.Name, f.OS.Distribution, f.OS.Version))
 }
 
 // counted joins names, equal ones as "2 x name".

@@ -114,6 +114,11 @@ func bytesText(n int64) string {
 	return strconv.FormatFloat(v, 'f', 1, 64) + " " + unit
 }
 
+// memoryText shows the size of memory, which is built in powers of two: 24 GiB, 23.5 GiB.
+func memoryText(n int64) string {
+	return strings.TrimSuffix(strconv.FormatFloat(float64(n)/(1<<30), 'f', 1, 64), ".0") + " GiB"
+}
+
 // superscript shows a footnote's number as ¹ ² ¹⁰.
 func superscript(n int) string {
 	var b strings.Builder

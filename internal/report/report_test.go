@@ -99,9 +99,12 @@ func full() *record.Result {
 		Suite: record.Suite{Name: "suite-v1", Version: "1.0.0", Digest: "sha256:0123456789abcdef0123456789abcdef", Official: true}, Seed: "00000000deadbeef",
 		Backend: record.Backend{Name: "llamacpp", Version: "b6123", Build: "CUDA", Attached: true, URLKind: "loopback"},
 		Model:   record.Model{Ref: "m.gguf", Name: "Example 8B Instruct", Quant: "Q4_K_M", Digest: "sha256:fedcba98765432100123", SizeBytes: is(int64(4_920_000_000)), ContextMax: is(65536)},
-		Budget:  record.Budget{LimitS: 110, SpentS: 98.4, Cut: []string{"W3/context=65536: one pass, not two"}},
-		Rows:    []record.Row{w1, long, skipped, batch, strange, failed},
-		Raw:     []record.RawFile{{Path: "raw/W1.1.json.gz", SHA256: "aa11bb22", Bytes: 12_345}, {Path: "raw/W1.2.json.gz", SHA256: "cc33", Bytes: 99}},
+		Fingerprint: json.RawMessage(`{"cpu": {"model": "Example 9000", "cores": 16, "limit_cpus": null}, "ram_total_bytes": 68719476736,
+			"os": {"name": "linux", "distribution": "debian", "version": "13"},
+			"gpus": [{"name": "Example RTX", "vram_total_bytes": 25769803776}, {"name": "Example RTX", "vram_total_bytes": 25769803776}]}`),
+		Budget: record.Budget{LimitS: 110, SpentS: 98.4, Cut: []string{"W3/context=65536: one pass, not two"}},
+		Rows:   []record.Row{w1, long, skipped, batch, strange, failed},
+		Raw:    []record.RawFile{{Path: "raw/W1.1.json.gz", SHA256: "aa11bb22", Bytes: 12_345}, {Path: "raw/W1.2.json.gz", SHA256: "cc33", Bytes: 99}},
 	}
 }
 

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -38,6 +39,9 @@ func (v value) String() string {
 	}
 	return "–"
 }
+
+// wholeRow is the name under which a row's reasons hold for every field.
+const wholeRow = "*"
 
 // rowView is a row with its JSON form, so that a field can be found by the name that a suite gives.
 type rowView struct {
@@ -89,12 +93,7 @@ func (r rowView) look(name string) value {
 		v.Text = map[bool]string{true: "yes", false: "no"}[x]
 	}
 	if !v.known() && v.Reason == "" {
-		switch {
-		case r.Reason != "":
-			v.Reason = r.Reason
-		default:
-			v.Reason = "not measured in this row"
-		}
+		v.Reason = cmp.Or(r.Reasons[wholeRow], r.Reason, "not measured in this row")
 	}
 	return v
 }

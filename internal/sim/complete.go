@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -252,7 +251,7 @@ func (s *Server) refuse(c *conn, p *completion, err error) bool {
 		return false
 	}
 	_, err = c.Write(answer(r.status, "application/json", body, extra))
-	return err == nil && !strings.Contains(r.message, "not what this endpoint takes")
+	return err == nil
 }
 
 func tcpRaw(c *conn) (syscall.RawConn, error) {

@@ -243,7 +243,7 @@ func (s *Server) serve(nc net.Conn) {
 		r, err := s.readRequest(c, first.at)
 		if err != nil {
 			if r == nil {
-				_, _ = nc.Write(answer(http.StatusBadRequest, "application/json", errorBody(err.Error(), "invalid_request_error", http.StatusBadRequest), ""))
+				_, _ = nc.Write(answer(http.StatusBadRequest, "application/json", errorBody(err.Error(), "invalid_request_error", http.StatusBadRequest), "Connection: close\r\n"))
 			}
 			return
 		}

@@ -124,11 +124,10 @@ type (
 
 func (t *timetable) post(m any) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.inbox = append(t.inbox, m)
-	closed := t.closed
-	t.mu.Unlock()
-	if !closed {
-		t.wait.wake()
+	if !t.closed {
+		t.wait.wake() // under the lock, so that it never wakes a descriptor that is another's by now
 	}
 }
 
@@ -145,8 +144,8 @@ func (t *timetable) run() {
 		}
 		for t.advanceTo(now) {
 		}
+		t.publish() // before a client can see what follows from it
 		t.write()
-		t.publish()
 		next := t.nextDue()
 		if next == math.MaxInt64 {
 			t.wait.wait(-1)
@@ -159,8 +158,8 @@ func (t *timetable) run() {
 func (t *timetable) close() {
 	t.mu.Lock()
 	t.closed = true
-	t.mu.Unlock()
 	t.wait.wake()
+	t.mu.Unlock()
 	<-t.ended
 	t.wait.close()
 }
@@ -180,11 +179,15 @@ func (t *timetable) read(now time.Duration) bool {
 		case leave:
 			t.drop(m.job, "client gone", now)
 		case resumed:
+			if !slices.Contains(t.jobs, m.job) { // dropped meanwhile
+				continue
+			}
 			m.busy = false
 			t.note(m.job, m.events, m.due, m.started, m.ended)
 			t.wrote(m.job, m.act, m.err)
 		case flush:
 			t.cache.entries = nil
+			t.publish()
 			close(m.done)
 		}
 	}

@@ -68,37 +68,38 @@ func (c *counter) Write(p []byte) (int, error) { *c += counter(len(p)); return l
 
 // LoadRaw reads recordings that a result names, after it has checked their hash.
 func (s *Saved) LoadRaw(file record.RawFile) ([]stream.Recording, error) {
-	fail := func(err error) ([]stream.Recording, error) {
+	recs, err := s.loadRaw(file)
+	if err != nil {
 		return nil, fmt.Errorf("raw recordings %s of %s: %w", file.Path, s.Dir, err)
 	}
+	return recs, nil
+}
+
+func (s *Saved) loadRaw(file record.RawFile) ([]stream.Recording, error) {
 	// The result may come from elsewhere: a root keeps its paths and links inside the run's folder.
 	root, err := os.OpenRoot(s.Dir)
 	if err != nil {
-		return fail(err)
+		return nil, err
 	}
 	defer root.Close()
 	f, err := root.Open(filepath.FromSlash(file.Path))
 	if err != nil {
-		return fail(err)
+		return nil, err
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err != nil {
-		return fail(err)
+		return nil, err
 	} else if !info.Mode().IsRegular() || info.Size() > maxRawPacked {
-		return fail(errors.New("no regular file, or too large"))
+		return nil, errors.New("no regular file, or too large")
 	}
 	packed, err := io.ReadAll(io.LimitReader(f, maxRawPacked+1))
 	if err != nil {
-		return fail(err)
+		return nil, err
 	}
 	if sum := sha256.Sum256(packed); hex.EncodeToString(sum[:]) != file.SHA256 {
-		return fail(fmt.Errorf("the file was changed: sha256 %x, want %s", sum, file.SHA256))
+		return nil, fmt.Errorf("the file was changed: sha256 %x, want %s", sum, file.SHA256)
 	}
-	recs, err := parseRaw(packed)
-	if err != nil {
-		return fail(err)
-	}
-	return recs, nil
+	return parseRaw(packed)
 }
 
 // parseRaw understands the bytes of a raw file.

@@ -85,7 +85,7 @@ func TestLoadRefuses(t *testing.T) {
 		want           string
 	}{
 		{"syntax", "engine: 1", "engine: [", nil, "suite.jsonnet:"},
-		{"runtime error", "engine: 1", "engine: error 'stop here'", nil, "suite.jsonnet:2:62-79: stop here"},
+		{"runtime error", "engine: 1", "engine: error 'stop here'", nil, "suite.jsonnet:2:72-89: stop here"},
 		{"unknown field", "passes: 2", "passses: 2", nil, `workloads[0]: unknown field "passses"; valid: doc id metrics name needs params passes`},
 		{"field in another case", "passes: 2", "Passes: 2", nil, `unknown field "Passes"`},
 		{"wrong type", "passes: 2", "passes: 'two'", nil, `workloads[0].passes: wants a whole number, is the string "two"`},

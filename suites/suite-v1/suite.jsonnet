@@ -9,7 +9,8 @@ local need(prompt, output, parallel=1, streams=1) = {
   output: output,
 };
 
-local longContext(context, output) = need(context, output);
+// A context of c tokens is filled by prompt and answer together, so that a model of exactly that context can run it.
+local longContext(context, output) = { context: context, parallel: 1, prompt: context - output, output: output };
 // Every point asks for the largest batch, so that one server serves them all.
 local batch(size, prompt, output, largest) = need(prompt, output, parallel=largest, streams=size);
 
@@ -47,7 +48,7 @@ local batch(size, prompt, output, largest) = need(prompt, output, parallel=large
     {
       id: 'W3',
       name: 'long-context-decay',
-      doc: 'The same short answer after ever longer prompts: how much of the speed is left when the context is full.',
+      doc: 'The same short answer after ever longer prompts; prompt and answer together fill the context: how much of the speed is left.',
       program: 'w3_long_context_decay.star',
       points: [{ context: c } for c in [32768, 65536, 131072]],
       params: { output_tokens: 256 },
@@ -73,9 +74,10 @@ local batch(size, prompt, output, largest) = need(prompt, output, parallel=large
       params: { prompt_tokens: 1024, output_tokens: 256 },
       needs: [batch(p.batch, 1024, 256, largest=16) for p in self.points],
       quick: {
+        // Short prompts: the streams shall overlap also where a server takes prompts one after another.
         points: [{ batch: 4 }],
-        params: { output_tokens: 64 },
-        needs: [batch(4, 1024, 64, largest=4)],
+        params: { prompt_tokens: 256, output_tokens: 128 },
+        needs: [batch(4, 256, 128, largest=4)],
       },
       relative: [{ name: 'scaling', metric: 'aggregate_tps', base: { batch: 1 }, title: 'times one stream' }],
       reports: ['aggregate_tps', 'per_stream_tps', 'per_stream_p5_tps', 'scaling', 'fairness', 'ttft_ms', 'ttft_max_ms', 'whole_span_tps', 'parallelism_observed', 'wall_ms'],
@@ -89,11 +91,11 @@ local batch(size, prompt, output, largest) = need(prompt, output, parallel=large
       points: [{ context: 16384 }],
       params: { trace: import 'data/trace.json', turns: std.length(self.trace.turns) },
       // Tokenizers differ by a fifth on code.
-      needs: [{ context: 20000, parallel: 1, prompt: 16000, output: 1070 }],
+      needs: [{ context: 20000, parallel: 1, prompt: 15500, output: 1000 }],
       quick: {
         points: [{ context: 4096 }],
         params: { turns: 3 },
-        needs: [{ context: 6000, parallel: 1, prompt: 4000, output: 210 }],
+        needs: [{ context: 6000, parallel: 1, prompt: 4000, output: 175 }],
       },
       metrics: { turn_ms: { unit: 'ms', better: 'lower', stats: ['p50', 'p95'] } },
       reports: ['wall_ms', 'turn_p50_ms', 'turn_p95_ms', 'prefix_cache_hit_rate', 'prefix_cache_max', 'total_output_tokens', 'warm_ttft_ms', 'cold_ttft_ms', 'turn_ms', 'context_final_tokens'],

@@ -39,15 +39,17 @@ func (t *target) flags(f *pflag.FlagSet) {
 
 // config makes what drivers are opened with. Options that are not the driver's own are found out in optionsOf.
 func (a *app) config(t target) drivers.Config {
-	key := t.key
-	if key != "" {
-		a.warn("a key in an argument can be seen by other users of this machine; set LLM_SPEED_API_KEY instead")
-	} else {
-		key = a.Env("LLM_SPEED_API_KEY")
-	}
+	key := orElse(t.key, a.Env("LLM_SPEED_API_KEY"))
 	return drivers.Config{
 		URL: t.url, Model: t.model, APIKey: drivers.NewSecret(key), Env: a.Env, Clock: clock.New(), Guard: a.guardCommand(),
 		Log: func(string, ...any) {},
+	}
+}
+
+// warnKey tells that a key in an argument is not safe.
+func (a *app) warnKey(t target) {
+	if t.key != "" {
+		a.warn("a key in an argument can be seen by other users of this machine; set LLM_SPEED_API_KEY instead")
 	}
 }
 
@@ -169,16 +171,28 @@ func nothingFound(answers []seen, t target) error {
 		fmt.Fprintf(&b, " at %s", t.url)
 	}
 	for _, s := range answers {
-		fmt.Fprintf(&b, "\n  %s: looked at %s", s.spec.Title, s.spec.Looked)
+		fmt.Fprintf(&b, "\n  %s: not found; searched: %s", s.spec.Title, searched(s.spec, t))
 		if s.err != nil {
 			fmt.Fprintf(&b, "\n    %v", s.err)
 		}
 		for _, f := range s.found {
-			fmt.Fprintf(&b, "\n    %s: %s", foundAt(f), orElse(f.Note, "not usable"))
+			note := orElse(f.Note, "not usable")
+			if at := foundAt(f); !strings.HasPrefix(note, at) {
+				note = at + ": " + note
+			}
+			fmt.Fprintf(&b, "\n    %s", note)
 		}
 		fmt.Fprintf(&b, "\n    start it with: %s", s.spec.Start)
 	}
 	return fail(exitBackend, "llm-speed bench --backend sim   (shows a run without a server; its numbers are simulated)", errors.New(b.String()))
+}
+
+// searched says where a driver looked.
+func searched(spec drivers.Spec, t target) string {
+	if t.url != "" && spec.Kind != drivers.Simulated {
+		return t.url
+	}
+	return spec.Looked
 }
 
 func foundAt(f drivers.Found) string {

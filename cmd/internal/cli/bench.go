@@ -117,6 +117,7 @@ func (a *app) runBench(ctx context.Context, f benchFlags, changed func(string) b
 			return err
 		}
 	}
+	a.warnKey(f.target)
 	v := a.newView()
 	defer v.close()
 	ctx, stop := a.interruptible(ctx, func() { v.say("stopping; what is measured is kept (Ctrl-C again ends at once)") })

@@ -177,7 +177,11 @@ func (b *benchRun) verdict(ctx context.Context, r *record.Result, err error) err
 	case errors.Is(context.Cause(ctx), errInterrupted):
 		b.warn("interrupted; to go on: %s", resume)
 		return errInterrupted
-	case errors.Is(err, drivers.ErrNoModel), errors.Is(err, engine.ErrNoBackend):
+	case errors.Is(err, drivers.ErrNoModel), errors.Is(err, drivers.ErrModelNotFound):
+		return fail(exitBackend, "llm-speed list-models", err)
+	case errors.Is(err, drivers.ErrAuth):
+		return fail(exitBackend, "set the server's key in the environment as LLM_SPEED_API_KEY", err)
+	case errors.Is(err, engine.ErrNoBackend):
 		return fail(exitBackend, b.spec.Start, err)
 	case err != nil:
 		return err

@@ -38,7 +38,7 @@ func (a *app) detect() *cobra.Command {
 					a.outf("  %s\n", strings.Join(nonEmpty(foundAt(f), f.Version, state, f.Note, fmt.Sprintf("%d models", len(f.Models))), "  "))
 				}
 				if len(s.found) == 0 {
-					a.outf("  nothing found; looked at %s\n  start it with: %s\n", s.spec.Looked, s.spec.Start)
+					a.outf("  not found; searched: %s\n  start it with: %s\n", searched(s.spec, t), s.spec.Start)
 				}
 			}
 			return nil
@@ -110,6 +110,7 @@ func (a *app) lookAll(ctx context.Context, t target) ([]seen, error) {
 		}
 		specs = []drivers.Spec{spec}
 	}
+	a.warnKey(t)
 	ctx, stop := a.interruptible(ctx, func() {})
 	defer stop()
 	answers, err := a.look(ctx, specs, t)

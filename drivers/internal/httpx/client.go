@@ -62,8 +62,8 @@ func New(base string, key drivers.Secret, header http.Header, c *clock.Clock) (*
 	h.Set("Accept-Encoding", "identity") // Go asks for gzip by itself, and gzip holds events back
 	h.Set("User-Agent", "llm-speed")
 	return &Client{base: u, header: h, clock: c, key: key.Reveal(), plain: &http.Client{Transport: &http.Transport{
-		DisableCompression: true, MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second,
-		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: false,
+		// No proxy from the environment: plain calls reach the server that streams reach.
+		DisableCompression: true, MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second, ForceAttemptHTTP2: false,
 	}}}, nil
 }
 

@@ -52,8 +52,11 @@ func (c *Client) Stream(ctx context.Context, p Post) (stream.Recording, error) {
 		case errors.Is(kind, drivers.ErrTimeout):
 			rec.Outcome = stream.Deadline
 		}
-		rec.Fault = fmt.Sprintf("%v: %v", kind, err)
-		return rec, fmt.Errorf("%w: %w", kind, err)
+		if !errors.Is(err, kind) {
+			err = fmt.Errorf("%w: %w", kind, err)
+		}
+		rec.Fault = err.Error()
+		return rec, err
 	}
 	k, err := c.connect(ctx)
 	if err != nil {
@@ -162,6 +165,7 @@ type intake struct {
 	started     bool          // the idle deadline has taken over
 	deadlineSet time.Duration // when it was last moved
 	at          time.Duration // stamp of the last socket read
+	failed      error         // its error
 	keepAlive   bool
 }
 
@@ -206,7 +210,7 @@ func (in *intake) Read(p []byte) (int, error) {
 		in.rec.ReadLag = max(in.rec.ReadLag, before-in.at)
 	}
 	n, err := in.k.Read(p)
-	in.at = in.c.clock.Now()
+	in.at, in.failed = in.c.clock.Now(), err
 	if n > 0 && in.rec.FirstByte == 0 {
 		in.rec.FirstByte = in.at
 	}
@@ -219,11 +223,10 @@ func (in *intake) run() error {
 	for {
 		var err error
 		if resp, err = http.ReadResponse(in.head, &http.Request{Method: http.MethodPost}); err != nil {
-			var ne net.Error
-			if in.rec.FirstByte > 0 && !errors.As(err, &ne) && !errors.Is(err, io.ErrUnexpectedEOF) {
-				return fmt.Errorf("%w: %v", errNotHTTP, err)
+			if in.failed != nil {
+				return in.failed // what the parser makes of a header that was cut off says less
 			}
-			return err
+			return fmt.Errorf("%w: %v", errNotHTTP, err)
 		}
 		if resp.StatusCode >= 200 {
 			break
@@ -275,7 +278,7 @@ func (in *intake) take(body *framing, n int) (done bool, err error) {
 	for len(p) > 0 && !done {
 		var payload []byte
 		if payload, p, done, err = body.next(p); err != nil {
-			return false, err
+			break
 		}
 		in.block = append(in.block, payload...) // never past where payload lies
 		in.total += len(payload)
@@ -287,10 +290,10 @@ func (in *intake) take(body *framing, n int) (done bool, err error) {
 		in.rec.Reads = append(in.rec.Reads, stream.Read{End: in.total, At: in.at})
 		in.tap.Add(in.total - before)
 	}
-	if in.total > maxBody {
+	if err == nil && in.total > maxBody {
 		return false, fmt.Errorf("%w: more than %d MiB", errNotHTTP, maxBody>>20)
 	}
-	return done, nil
+	return done, err
 }
 
 // join gives the body in one piece.

@@ -35,6 +35,9 @@ func Decode(rec stream.Recording) (stream.Transcript, error) {
 	if rec.Status >= 300 {
 		return stream.Transcript{}, fmt.Errorf("%w: HTTP %d sends elsewhere; give the final URL", drivers.ErrProtocol, rec.Status)
 	}
+	if e := rec.Header["content-encoding"]; e != "" && e != "identity" {
+		return stream.Transcript{}, fmt.Errorf("%w: the body is encoded as %q although identity was asked; a proxy in between may hold events back", drivers.ErrProtocol, e)
+	}
 	if err := plainJSON(&rec); err != nil {
 		return stream.Transcript{}, err
 	}

@@ -196,6 +196,8 @@ func TestDecodeErrors(t *testing.T) {
 		rec.Outcome = o
 		return rec
 	}
+	zipped := cut("")
+	zipped.Header["content-encoding"] = "gzip"
 	for _, c := range []struct {
 		name string
 		rec  stream.Recording
@@ -227,6 +229,7 @@ func TestDecodeErrors(t *testing.T) {
 		{"HTML", recording("<html>\n<p>hi</p>\n</html>\n"), drivers.ErrProtocol, "<html>", ``},
 		{"in one piece", recording(`{"choices":[{"message":{"content":"Hello"}}]}`), drivers.ErrProtocol, "streaming", ``},
 		{"error in one piece", recording("{\n  \"error\": {\"message\": \"boom\"}\n}\n"), drivers.ErrServer, "boom", ``},
+		{"gzip", zipped, drivers.ErrProtocol, "gzip", ``},
 		{"redirect", status(302, ""), drivers.ErrProtocol, "302", ``},
 		{"400", status(400, `{"error":{"message":"bad"}}`), drivers.ErrBadRequest, "bad", ``},
 		{"401", status(401, `{"error":"who"}`), drivers.ErrAuth, "who", ``},

@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -149,9 +150,11 @@ func (c *Call) fields() map[string]any {
 
 func encode(body, extra map[string]any) ([]byte, error) {
 	maps.Copy(body, extra)
-	b, err := json.Marshal(body)
-	if err != nil {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // code in a prompt should not grow sixfold
+	if err := enc.Encode(body); err != nil {
 		return nil, fmt.Errorf("encode request: %w", err)
 	}
-	return b, nil
+	return bytes.TrimSuffix(b.Bytes(), []byte{'\n'}), nil
 }

@@ -6,6 +6,7 @@ package recordschema
 import (
 	"encoding/json"
 	"fmt"
+	"path"
 	"reflect"
 	"strings"
 
@@ -28,15 +29,13 @@ func JSONSchema(source string) ([]byte, error) {
 		}
 		r.CommentMap = map[string]string{}
 		for key, text := range comments.CommentMap {
-			_, name, ok := strings.Cut(key, ".")
-			for ok && strings.Contains(name, "/") {
-				_, name, ok = strings.Cut(name, ".")
+			if name, ok := strings.CutPrefix(key, path.Clean(source)+"."); ok {
+				r.CommentMap[reflect.TypeFor[record.Result]().PkgPath()+"."+name] = text
 			}
-			r.CommentMap["github.com/llm-speed/llm-speed/internal/record."+strings.TrimLeft(name, ".")] = text
 		}
 	}
 	s := r.Reflect(&record.Result{})
-	s.ID = record.Schema
+	s.ID = "urn:llm-speed:result:v1"
 	s.Title = "Result of an llm-speed run"
 	types := map[string]reflect.Type{}
 	collect(reflect.TypeFor[record.Result](), types)
@@ -47,6 +46,11 @@ func JSONSchema(source string) ([]byte, error) {
 		}
 		if t.Kind() == reflect.Struct {
 			allowNull(t, def)
+		}
+		if t == reflect.TypeFor[record.Result]() {
+			if prop, ok := def.Properties.Get("schema"); ok {
+				prop.Const = record.Schema // no tag says that
+			}
 		}
 	}
 	out, err := json.MarshalIndent(s, "", "  ")
