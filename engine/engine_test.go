@@ -326,6 +326,29 @@ func TestServerThatDoesNotFitIsTriedSmaller(t *testing.T) {
 	})
 }
 
+func TestATraceThatIsLongerThanTheSuiteTookItForGetsMoreRoom(t *testing.T) {
+	s := load(t, "5", nil)
+	synctest.Test(t, func(t *testing.T) {
+		conf := &fakeConf{modelMax: 5000}
+		conf.fail = func(r drivers.Request) error {
+			conf.mu.Lock()
+			defer conf.mu.Unlock()
+			if room := conf.opened[len(conf.opened)-1].Context; len(r.Prompt.Messages) > 4 && room < 1500 {
+				return &drivers.APIError{Kind: drivers.ErrContextLength, Status: 400}
+			}
+			return nil
+		}
+		res, err := engine.Run(t.Context(), options(s, conf))
+		if err != nil {
+			t.Fatal(err)
+		}
+		talk := rows(t, res)["talk"]
+		if talk.Status != record.OK || len(talk.Samples) != 3*talk.Passes {
+			t.Errorf("talk is %s (%s) with %d samples of %d passes; want ok on a server with more context", talk.Status, talk.Reason, len(talk.Samples), talk.Passes)
+		}
+	})
+}
+
 func TestAWrongProgramEndsTheRunAndIsTold(t *testing.T) {
 	s := load(t, "5", map[string]string{"grow.star": "def run(w):\n    x = 1 + \"a\"\n"})
 	synctest.Test(t, func(t *testing.T) {

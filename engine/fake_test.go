@@ -27,7 +27,8 @@ type fake struct {
 
 // fakeConf is what a test wants of the backend, and what it saw of it.
 type fakeConf struct {
-	contextMax int
+	contextMax int // of a session
+	modelMax   int // of the model
 	openErr    func(n int, need drivers.Need) error
 	fail       func(req drivers.Request) error // instead of the stream
 	slow       func(stream int) float64        // factor on decode time
@@ -71,7 +72,7 @@ type plainFake struct{ drivers.Session }
 func (f *fake) Info() drivers.Info {
 	return drivers.Info{
 		Backend: "fake", Version: "1", URLKind: "loopback", Attached: f.conf.attached,
-		Model:      drivers.Model{Ref: "/home/somebody/models/m.gguf", Path: "/home/somebody/models/m.gguf", Name: "m", Quant: "Q4_K_M"},
+		Model:      drivers.Model{Ref: "/home/somebody/models/m.gguf", Path: "/home/somebody/models/m.gguf", Name: "m", Quant: "Q4_K_M", ContextMax: f.conf.modelMax},
 		ContextMax: f.conf.contextMax, Parallel: f.need.Parallel, Template: 1, CacheBlock: 1, IgnoresEOS: true, ColdAsked: true,
 	}
 }

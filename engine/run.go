@@ -298,15 +298,43 @@ func (r *run) row(ctx context.Context, at int) error {
 		st.reason = fmt.Sprintf("predicted to take %s a pass (from the rates of %s), over the limit of %s; --long runs it all the same", t.Round(time.Second), from, maxRowTime)
 		return nil
 	}
-	for range row.Passes {
+	for len(st.passes) < row.Passes {
 		if err := r.one(ctx, at, s); err != nil {
 			return err
+		}
+		if s = r.roomier(ctx, at, s); st.status == "" {
+			continue
 		}
 		if st.status == record.Failed || st.status == record.Skipped {
 			break
 		}
 	}
 	return nil
+}
+
+// roomier looks whether a row has failed because its tokens are more on this tokenizer than the suite took them for, on a
+// server of our own that could have been given more context. It opens such a server, and takes the failed pass back.
+func (r *run) roomier(ctx context.Context, at int, s *session) *session {
+	row, st := &r.rows[at], r.state[at]
+	n := len(st.passes)
+	if st.status != record.Failed || n == 0 || !errors.Is(st.passes[n-1].err, drivers.ErrContextLength) || s.info.Attached || s.info.Simulated {
+		return s
+	}
+	most := s.info.Model.ContextMax
+	if s.need.Context >= most || most == 0 {
+		return s
+	}
+	row.Need.Context = min(2*s.need.Context, most)
+	r.note("%s: %d tokens of context are too few on this tokenizer; trying with %d", row.Key, s.need.Context, row.Need.Context)
+	bigger, err := r.ready(ctx, at)
+	if err != nil {
+		st.reason += "; and with more context: " + r.redactText(err.Error())
+		return s
+	}
+	failed := st.passes[n-1].raw.Path
+	r.result.Raw = slices.DeleteFunc(r.result.Raw, func(f record.RawFile) bool { return f.Path == failed })
+	st.passes, st.status, st.reason = st.passes[:n-1], "", ""
+	return bigger
 }
 
 // one runs one pass of a row on a session. A pass that fails marks the row and is no error; a wrong program, an ended
@@ -344,7 +372,7 @@ func (r *run) one(ctx context.Context, at int, s *session) error {
 	default:
 		st.status = record.OK
 	}
-	if st.status == record.OK || len(h.out.samples) > 0 {
+	if st.status == record.OK || st.status == record.Failed || len(h.out.samples) > 0 {
 		if err := r.keepRaw(st, row, &h.out); err != nil {
 			return err
 		}

@@ -94,10 +94,10 @@ func attach(ctx context.Context, c drivers.Config, url string) (*opened, error) 
 	switch {
 	case errors.Is(err, errOther):
 		h.Close()
-		return nil, fmt.Errorf("%w: %s is no llama-server: %w", drivers.ErrProtocol, h.Base(), err)
+		return nil, h.Redact(fmt.Errorf("%w: %s is no llama-server: %w", drivers.ErrProtocol, h.Base(), err))
 	case err != nil:
 		h.Close()
-		return nil, fmt.Errorf("llama-server at %s: %w", h.Base(), err)
+		return nil, h.Redact(fmt.Errorf("llama-server at %s: %w", h.Base(), err))
 	case s.props.Role == "router" || s.props.Default.Context == 0 && s.props.ModelPath == "":
 		h.Close()
 		return nil, fmt.Errorf("%w: the llama-server at %s is a router without a model of its own; start one with -m MODEL.gguf", drivers.ErrUnsupported, h.Base())
@@ -123,7 +123,7 @@ func (o *opened) session(ctx context.Context, c drivers.Config) (drivers.Session
 	fail := func(err error) (drivers.Session, error) {
 		err = s.explain(err, newRecording())
 		_ = s.Close()
-		return nil, fmt.Errorf("open llama-server at %s: %w", o.http.Base(), err)
+		return nil, o.http.Redact(fmt.Errorf("open llama-server at %s: %w", o.http.Base(), err))
 	}
 	found, err := s.render.settle(ctx)
 	if err != nil {

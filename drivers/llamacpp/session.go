@@ -59,8 +59,11 @@ func (s *session) shaped(cacheCounts bool) drivers.Session {
 // Info says what was opened.
 func (s *session) Info() drivers.Info { return s.info }
 
-// Decode is pure; see the function of that name.
-func (s *session) Decode(rec stream.Recording) (stream.Transcript, error) { return Decode(rec) }
+// Decode is pure; see the function of that name. A key that the server repeats in an error is taken out.
+func (s *session) Decode(rec stream.Recording) (stream.Transcript, error) {
+	t, err := Decode(rec)
+	return t, s.http.Redact(err)
+}
 
 // Close ends the session, and the server where we started it.
 func (s *session) Close() error {
@@ -98,6 +101,7 @@ type completion struct {
 func (s *session) Stream(ctx context.Context, r drivers.Request) (stream.Recording, error) {
 	p, err := s.render.render(ctx, r.Prompt, r.Reasoning)
 	if err != nil {
+		err = s.http.Redact(err)
 		rec := stream.Recording{Protocol: protocol, Outcome: stream.Cut, Fault: err.Error()}
 		return rec, s.explain(err, &rec)
 	}
@@ -149,7 +153,12 @@ func died(p *proc.Process) error {
 	if err := p.Err(); err != nil {
 		how = err.Error()
 	}
-	return fmt.Errorf("%w: llama-server (%s); its log: %s", drivers.ErrServerDied, how, lastLines(p.Tail(), 4))
+	tail := p.Tail()
+	err := fmt.Errorf("%w: llama-server (%s); its log: %s", drivers.ErrServerDied, how, lastLines(tail, 4))
+	if memoryPattern.MatchString(how + "\n" + strings.Join(tail, "\n")) {
+		return fmt.Errorf("%w: %w", errMemory, err)
+	}
+	return err
 }
 
 // noise is how llama-server's log lines begin: a time, a level, and the part of the program.

@@ -57,7 +57,7 @@ func start(ctx context.Context, c drivers.Config, n drivers.Need) (drivers.Sessi
 			return nil, err
 		case tries < 3 && portTaken(err):
 			continue
-		case lacksMemory(err) && l.context/2 >= leastContext:
+		case errors.Is(err, errMemory) && l.context/2 >= leastContext:
 			l.context = roundUp(l.context / 2)
 			l.reduced = true
 			c.Log("llama-server has no memory for that context; trying with %d tokens", l.context)
@@ -331,12 +331,11 @@ func portTaken(err error) bool {
 	return errors.Is(err, drivers.ErrServerDied) && (strings.Contains(err.Error(), "couldn't bind") || strings.Contains(err.Error(), "address already in use"))
 }
 
-// memoryPattern is how llama.cpp and its compute back ends say that a context does not fit.
-var memoryPattern = regexp.MustCompile(`(?i)out of memory|OutOfDeviceMemory|failed to allocate|unable to allocate|failed to create context|failed to initialize the context|signal: killed`)
+// memoryPattern is how llama.cpp, its compute back ends and the system say that the memory does not do.
+var memoryPattern = regexp.MustCompile(`(?i)out of memory|OutOfDeviceMemory|failed to allocate|unable to allocate|cannot allocate memory|bad_alloc|signal: killed`)
 
-func lacksMemory(err error) bool {
-	return errors.Is(err, drivers.ErrServerDied) && memoryPattern.MatchString(err.Error())
-}
+// errMemory marks the end of a server that probably had not enough memory.
+var errMemory = errors.New("probably not enough memory")
 
 // newRecording is for errors outside a stream.
 func newRecording() *stream.Recording { return &stream.Recording{} }

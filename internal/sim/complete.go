@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"runtime"
 	"syscall"
 	"time"
 )
@@ -67,39 +68,9 @@ func (s *Server) complete(c *conn, r *request, path string) bool {
 	p.served = &Served{
 		ID: s.ids.Add(1), Path: path, Status: http.StatusOK, Model: s.o.Profile.Model(), Traps: p.traps.String(), Received: r.got, Upload: r.got - r.begun,
 	}
-	if err := s.understand(p, r); err != nil {
-		return s.refuse(c, p, err)
-	}
-	raw, err := tcpRaw(c)
+	j, err := s.prepare(c, p, r)
 	if err != nil {
-		return false
-	}
-	j := &job{
-		prompt: p.prompt, reuse: p.served.MayCache, slow: 1, arrived: r.got, ticks: max(len(p.out), 1), slots: s.o.Profile.Slots,
-		merge: p.traps.buffer > 0, burstOf: p.traps.buffer, conn: c.Conn, raw: raw, served: p.served, done: make(chan struct{}),
-	}
-	if p.req.Stream {
-		j.steps = p.plan()
-	} else {
-		j.steps = p.whole()
-	}
-	if stop, _, ended := p.stop(); stop < len(p.out) {
-		p.out, j.ticks = p.out[:stop], max(stop, 1)
-		p.served.Ended = ended
-	}
-	p.count()
-	j.hangs = p.hangs
-	if w := p.traps.warmup; w.factor > 0 && p.served.ID <= int64(w.requests) {
-		j.slow = w.factor
-	}
-	if p.traps.slots > 0 {
-		j.slots = p.traps.slots
-	}
-	if j.reuse {
-		j.ids = append(make([]int32, 0, len(p.prompt)+len(p.out)), p.prompt...)
-		for _, t := range p.out {
-			j.ids = append(j.ids, t.id)
-		}
+		return s.refuse(c, p, err)
 	}
 	s.await(c)
 	s.table.post(j)
@@ -128,6 +99,48 @@ func (s *Server) complete(c *conn, r *request, path string) bool {
 	default:
 	}
 	return !gone && (p.served.Ended == "complete" || p.served.Ended == "early stop" || p.served.Ended == "error")
+}
+
+// prepare makes a request's job. One request at a time is prepared, and after those that are ready to be read: many that
+// come at once would otherwise keep one another from being read, and their arrival be stamped late.
+func (s *Server) prepare(c *conn, p *completion, r *request) (*job, error) {
+	runtime.Gosched()
+	s.preparing.Lock()
+	defer s.preparing.Unlock()
+	if err := s.understand(p, r); err != nil {
+		return nil, err
+	}
+	raw, err := tcpRaw(c)
+	if err != nil {
+		return nil, err
+	}
+	j := &job{
+		prompt: p.prompt, reuse: p.served.MayCache, slow: 1, arrived: r.got, ticks: max(len(p.out), 1), slots: s.o.Profile.Slots,
+		merge: p.traps.buffer > 0, burstOf: p.traps.buffer, conn: c.Conn, raw: raw, served: p.served, done: make(chan struct{}),
+	}
+	if p.req.Stream {
+		j.steps = p.plan()
+	} else {
+		j.steps = p.whole()
+	}
+	if stop, _, _ := p.stop(); stop < len(p.out) {
+		p.out, j.ticks = p.out[:stop], max(stop, 1)
+	}
+	p.count()
+	j.hangs = p.hangs
+	if w := p.traps.warmup; w.factor > 0 && p.served.ID <= int64(w.requests) {
+		j.slow = w.factor
+	}
+	if p.traps.slots > 0 {
+		j.slots = p.traps.slots
+	}
+	if j.reuse {
+		j.ids = append(make([]int32, 0, len(p.prompt)+len(p.out)), p.prompt...)
+		for _, t := range p.out {
+			j.ids = append(j.ids, t.id)
+		}
+	}
+	return j, nil
 }
 
 // understand fills in a completion from its request.

@@ -45,6 +45,8 @@ type Server struct {
 	tally    tally
 	stop     func() bool
 
+	preparing sync.Mutex // held while a request is understood and planned
+
 	mu     sync.Mutex
 	conns  map[net.Conn]struct{}
 	closed bool

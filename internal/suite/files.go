@@ -94,7 +94,7 @@ func readLimited(fsys fs.FS, p string, limit int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	content, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p, err)
@@ -175,17 +175,29 @@ func (f files) list(dir string) []fs.DirEntry {
 	return entries
 }
 
+// info describes a file or a directory of the copy.
 type info struct {
 	name string
 	size int
 	dir  bool
 }
 
-func (i info) Name() string       { return i.name }
-func (i info) Size() int64        { return int64(i.size) }
+// Name is the last part of the path.
+func (i info) Name() string { return i.name }
+
+// Size is in bytes.
+func (i info) Size() int64 { return int64(i.size) }
+
+// ModTime is not known: the copy has none.
 func (i info) ModTime() time.Time { return time.Time{} }
-func (i info) IsDir() bool        { return i.dir }
-func (i info) Sys() any           { return nil }
+
+// IsDir tells whether it is a directory.
+func (i info) IsDir() bool { return i.dir }
+
+// Sys has nothing to tell.
+func (i info) Sys() any { return nil }
+
+// Mode is read-only.
 func (i info) Mode() fs.FileMode {
 	if i.dir {
 		return fs.ModeDir | 0o555
@@ -193,22 +205,34 @@ func (i info) Mode() fs.FileMode {
 	return 0o444
 }
 
+// openFile is a file of the copy, open for reading.
 type openFile struct {
 	info
 	*strings.Reader
 }
 
-func (o *openFile) Size() int64                { return o.info.Size() }
-func (o *openFile) Stat() (fs.FileInfo, error) { return o.info, nil }
-func (o *openFile) Close() error               { return nil }
+// Size is in bytes.
+func (o *openFile) Size() int64 { return o.info.Size() }
 
+// Stat describes the file.
+func (o *openFile) Stat() (fs.FileInfo, error) { return o.info, nil }
+
+// Close does nothing.
+func (o *openFile) Close() error { return nil }
+
+// openDir is a directory of the copy, open for listing.
 type openDir struct {
 	info
 	left []fs.DirEntry
 }
 
+// Stat describes the directory.
 func (o *openDir) Stat() (fs.FileInfo, error) { return o.info, nil }
-func (o *openDir) Close() error               { return nil }
+
+// Close does nothing.
+func (o *openDir) Close() error { return nil }
+
+// Read fails: a directory has no bytes.
 func (o *openDir) Read([]byte) (int, error) {
 	return 0, &fs.PathError{Op: "read", Path: o.name, Err: errors.New("is a directory")}
 }

@@ -55,8 +55,8 @@ local batch(size, prompt, output, largest) = need(prompt, output, parallel=large
       needs: [longContext(p.context, 256) for p in self.points],
       quick: {
         points: [{ context: c } for c in [8192, 16384]],
-        params: { output_tokens: 64 },
-        needs: [longContext(p.context, 64) for p in self.points],
+        params: { output_tokens: 72 },
+        needs: [longContext(p.context, 72) for p in self.points],
       },
       // Without a base: to the shortest context that was run.
       relative: [

@@ -40,12 +40,10 @@ func (b *benchRun) run(ctx context.Context) error {
 		return err
 	}
 	defer folder.Close()
-	client := b.client()
-	client.SHA256 = b.ownDigest()
 	opt := engine.Options{
 		Suite: b.suite, Official: b.official, Workloads: b.flags.workloads, Quick: b.flags.quick, Spec: b.spec, Config: config,
 		Seed: b.seed, Repeats: b.flags.repeats, MaxTime: b.flags.maxTime, Long: b.flags.long, Timeout: b.flags.timeout, Anonymous: b.flags.anon,
-		Client: client, RunID: folder.ID(),
+		Client: b.client(), RunID: folder.ID(),
 		Calibrate: calibrate.Run, Fingerprint: hw.Capture, State: hw.State,
 		ModelDigest: func(ctx context.Context, path string) (string, string, error) { return weights.Digest(ctx, path, nil) },
 		Save: func(r *record.Result) error {
@@ -59,9 +57,12 @@ func (b *benchRun) run(ctx context.Context) error {
 	result, err := engine.Run(ctx, opt)
 	b.view.close()
 	if result != nil {
-		if shown := b.show(result); shown != nil {
-			err = errors.Join(err, shown)
+		// Hashing comes last: it delays no first request and meets no timed pass.
+		result.Client.SHA256 = b.ownDigest()
+		if saved := opt.Save(result); err == nil { // a run that could not be saved has said so already
+			err = saved
 		}
+		err = errors.Join(err, b.show(result))
 		b.errf("saved: %s\n", folder.Dir())
 	}
 	return b.verdict(ctx, result, err)
