@@ -18,18 +18,14 @@ const (
 	steady       = 0.01
 	steadyPasses = 3
 	mostPasses   = 20
-	// unstableCV raises the flag `unstable`.
-	unstableCV = 0.05
 )
 
 // rate is what a pass has shown of the backend's speed.
 type rate struct {
-	key           string
-	context       int
-	parallel      int
-	prefill       float64 // prompt tokens a second, by the client's TTFT: what a prediction needs
-	decode        float64 // tokens a second of one stream
-	promptSeconds float64
+	key     string
+	context int
+	prefill float64 // prompt tokens a second, by the client's TTFT: what a prediction needs
+	decode  float64 // tokens a second of one stream
 }
 
 // observe keeps the rates of a pass for predictions and deadlines.
@@ -38,7 +34,7 @@ func (r *run) observe(row *RowPlan, p *passResult) {
 		if m.err != nil || !m.TTFT.Known || m.TTFT.X <= 0 {
 			continue
 		}
-		v := rate{key: row.Key, context: m.tr.Counts.Prompt.N, parallel: row.Need.Parallel}
+		v := rate{key: row.Key, context: m.tr.Counts.Prompt.N}
 		if m.tr.Counts.Prompt.Known() {
 			uncached := m.tr.Counts.Prompt.N - m.tr.Counts.Cached.N // N is 0 where unknown
 			v.prefill = float64(uncached) / m.TTFT.X * 1000
@@ -159,7 +155,7 @@ func (r *run) spend(ctx context.Context) error {
 			return err
 		}
 		if p := r.state[at].passes; len(p) == before || p[len(p)-1].err != nil {
-			return nil // further passes of a server that has begun to fail tell nothing
+			return nil //nolint:nilerr // it is in the row; further passes of a server that has begun to fail tell nothing
 		}
 	}
 }

@@ -191,10 +191,11 @@ func TestSameSeedGivesTheSameBytes(t *testing.T) {
 		})
 		return strings.Join(conf.prompts, "\n--\n")
 	}
-	if prompts(7) != prompts(7) {
+	first, second := prompts(7), prompts(7)
+	if first != second {
 		t.Error("two runs of one seed sent different prompts")
 	}
-	if prompts(7) == prompts(8) {
+	if first == prompts(8) {
 		t.Error("two seeds sent the same prompts")
 	}
 }

@@ -200,10 +200,3 @@ func (h *passHost) learnByServer(ctx context.Context, target int) error {
 	}
 	return nil
 }
-
-func abs(n int) int {
-	if n < 0 {
-		return -n
-	}
-	return n
-}

@@ -373,7 +373,7 @@ func (r *run) one(ctx context.Context, at int, s *session) error {
 		st.status = record.OK
 	}
 	if st.status == record.OK || st.status == record.Failed || len(h.out.samples) > 0 {
-		if err := r.keepRaw(st, row, &h.out); err != nil {
+		if err := r.keepRaw(row, &h.out); err != nil {
 			return err
 		}
 		st.passes = append(st.passes, h.out)
@@ -387,7 +387,7 @@ func (r *run) one(ctx context.Context, at int, s *session) error {
 }
 
 // keepRaw stores the recordings of a pass and lets go of their bytes.
-func (r *run) keepRaw(st *rowState, row *RowPlan, p *passResult) error {
+func (r *run) keepRaw(row *RowPlan, p *passResult) error {
 	if r.opt.SaveRaw != nil && len(p.recs) > 0 {
 		for i := range p.recs {
 			p.recs[i] = r.redactRecording(p.recs[i])

@@ -8,7 +8,7 @@ import (
 )
 
 const propsAnswer = `{"default_generation_settings":{"n_ctx":8192},"total_slots":2,"model_alias":"m.gguf","model_path":"/models/m.gguf",
-"model_ftype":"Q4_K - Medium","build_info":"b1-x","endpoint_metrics":true}`
+"model_ftype":"Q4_K - Medium","build_info":"b1-x","chat_template":"{{ messages }}","endpoint_metrics":true}`
 
 const modelsAnswer = `{"object":"list","data":[{"id":"m.gguf","owned_by":"llamacpp","meta":{"n_ctx_train":40960,"n_params":1000,"size":500}}]}`
 

@@ -23,7 +23,10 @@ const protocol = "llamacpp-completion"
 const (
 	sentModel     = "model"     // base name that the server had at Open
 	sentRendering = "rendering" // "plain" where the template refused the messages
-	sentThinking  = "thinking"  // "open" where the rendered prompt ends inside a thinking block
+	sentThinking  = "thinking"  // one of the two below, or absent
+
+	thinkingOpen = "open" // the rendered prompt ends inside a thinking block
+	thinkingNone = "none" // the model's template knows no thinking
 )
 
 // definition says what ServerTiming holds.
@@ -70,7 +73,7 @@ type samplingSettings struct {
 // inside the stream; drivers.ErrTruncated for a stream without its final event, with ErrReset where the connection was
 // lost; ErrTimeout; context.Canceled; ErrProtocol; ErrModelNotFound where another model answered than the session's.
 func Decode(rec stream.Recording) (stream.Transcript, error) {
-	d := decoder{thinking: rec.Sent[sentThinking] == "open", counted: true}
+	d := decoder{thinking: rec.Sent[sentThinking] == thinkingOpen, counted: true}
 	if rec.Status >= 400 {
 		return d.out, httpx.StatusError(rec.Status, rec.Data, rec.Header["retry-after"])
 	}
@@ -273,7 +276,7 @@ func (d *decoder) finish(rec *stream.Recording) {
 			extra["timings"] = b
 		}
 	}
-	d.out.Counts.Reasoning = d.reasoning()
+	d.out.Counts.Reasoning = d.reasoning(rec.Sent[sentThinking] == thinkingNone)
 	if s := p.Settings; s != nil {
 		for k, v := range map[string]json.RawMessage{"samplers": s.Samplers, "temperature": s.Temperature, "speculative": s.Speculative} {
 			if len(v) > 0 {
@@ -287,16 +290,20 @@ func (d *decoder) finish(rec *stream.Recording) {
 	d.out.Extra = drivers.Extra(extra)
 }
 
-// reasoning adds up the tokens of the thinking events, where each is counted.
-func (d *decoder) reasoning() stream.Count {
+// reasoning adds up the tokens of the thinking events, where each is counted. Without any it is 0 only for a model that
+// does not think: others may mark their thinking with tokens that /completion does not show.
+func (d *decoder) reasoning(none bool) stream.Count {
 	if !d.counted {
 		return stream.Count{}
 	}
-	n := 0
+	n, seen := 0, none
 	for _, e := range d.out.Events {
 		if e.Kind == stream.Reasoning {
-			n += e.Tokens
+			n, seen = n+e.Tokens, true
 		}
+	}
+	if !seen {
+		return stream.Count{}
 	}
 	return stream.Count{N: n, From: stream.TimingBlock}
 }

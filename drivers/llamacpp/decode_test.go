@@ -156,7 +156,7 @@ func TestDecodeEvents(t *testing.T) {
 			[]event{{stream.Content, stream.NotStated, "a"}, {stream.Content, stream.NotStated, "b"}}},
 		{"thinking", []string{ev("<th", 1), ev("ink>so", 2), ev("</thi", 3), ev("nk>", 3), ev("yes", 4), final}, nil,
 			[]event{{stream.Reasoning, 1, "<th"}, {stream.Reasoning, 1, "ink>so"}, {stream.Reasoning, 1, "</thi"}, {stream.Reasoning, 0, "nk>"}, {stream.Content, 1, "yes"}}},
-		{"thinking that the prompt began", []string{ev("so", 1), ev("</think>", 2), ev("yes", 4), final}, map[string]string{sentThinking: "open"},
+		{"thinking that the prompt began", []string{ev("so", 1), ev("</think>", 2), ev("yes", 4), final}, map[string]string{sentThinking: thinkingOpen},
 			[]event{{stream.Reasoning, 1, "so"}, {stream.Reasoning, 1, "</think>"}, {stream.Content, 2, "yes"}}},
 		{"no thinking", []string{ev("<table>", 2), ev("<think>", 4), final}, nil,
 			[]event{{stream.Content, 2, "<table>"}, {stream.Content, 2, "<think>"}}},
@@ -180,7 +180,9 @@ func TestDecodeEvents(t *testing.T) {
 }
 
 func TestDecodeCounts(t *testing.T) {
-	tr, err := Decode(said(ev("a", 4), final))
+	rec := said(ev("a", 4), final)
+	rec.Sent = map[string]string{sentThinking: thinkingNone}
+	tr, err := Decode(rec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,6 +194,10 @@ func TestDecodeCounts(t *testing.T) {
 		Definition: definition, StatedDecode: 500, StatedPrefill: 1000}
 	if d := cmp.Diff(timing, tr.Server); d != "" {
 		t.Error(d)
+	}
+	// A model that may think, and shows nothing of it, leaves the count open.
+	if tr, err := Decode(said(ev("a", 4), final)); err != nil || tr.Counts.Reasoning.Known() {
+		t.Errorf("reasoning %+v, %v", tr.Counts.Reasoning, err)
 	}
 	// What a server does not state stays unknown.
 	tr, err = Decode(said(`data: {"content":"a","stop":false}`, `data: {"content":"","stop":true,"stopped_eos":true,"timings":{"prompt_n":7,"prompt_ms":null,"predicted_n":1,"predicted_ms":0.001,"predicted_per_second":1000000}}`))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -141,6 +142,7 @@ func (o *opened) session(ctx context.Context, c drivers.Config) (drivers.Session
 	s.metrics = err == nil
 	_, cacheErr := m.cache()
 
+	s.noThinking = o.props.Template != "" && !thinks.MatchString(o.props.Template)
 	s.info = drivers.Info{
 		Backend: name, Version: o.props.BuildInfo, URL: o.http.Base(), URLKind: o.http.URLKind(), Attached: o.proc == nil,
 		Model: o.model(c), ContextMax: o.props.Default.Context, Parallel: o.props.TotalSlots, Template: before,
@@ -149,6 +151,7 @@ func (o *opened) session(ctx context.Context, c drivers.Config) (drivers.Session
 			"endpoint":  "/completion, prompt as token ids",
 			"rendering": found,
 			"tools":     tools,
+			"build":     o.props.BuildInfo,
 			"sampling":  "greedy: temperature 0, sampler chain: temperature",
 		},
 	}
@@ -167,6 +170,9 @@ func (o *opened) session(ctx context.Context, c drivers.Config) (drivers.Session
 	}
 	return s.shaped(s.metrics && cacheErr == nil), nil
 }
+
+// thinks is what the template of a model that thinks mentions.
+var thinks = regexp.MustCompile(`(?i)think|reason|thought|<\|channel`)
 
 // aliasName is the served model's name as the final event of a stream has it.
 func (o *opened) aliasName() string {

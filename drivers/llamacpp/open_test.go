@@ -57,7 +57,7 @@ func TestAttach(t *testing.T) {
 		Backend: name, Version: "b1-x", URL: got.URL, URLKind: "loopback", Attached: true,
 		Model:      drivers.Model{Ref: "m", Name: "m", Quant: "Q4_K_M", ContextMax: 40960, Loaded: true},
 		ContextMax: 8192, Parallel: 2, Template: 9, CacheBlock: 1, IgnoresEOS: true, ColdAsked: true,
-		Metadata: map[string]string{"endpoint": "/completion, prompt as token ids", "tools": "template", "sampling": "greedy: temperature 0, sampler chain: temperature",
+		Metadata: map[string]string{"endpoint": "/completion, prompt as token ids", "tools": "template", "build": "b1-x", "sampling": "greedy: temperature 0, sampler chain: temperature",
 			"rendering": "template; the token count equals that of /v1/chat/completions/input_tokens"},
 	}
 	if d := cmp.Diff(want, got); d != "" {

@@ -3,11 +3,13 @@ package llamacpp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,10 +26,60 @@ import (
 
 // TestMain lets the test binary be the guard of the servers that the tests start.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "internal-guard" {
+	if len(os.Args) > 1 && os.Args[1] == "internal-guard" { // before all else: the guard inherits the environment
 		os.Exit(proc.Guard(os.Stdin, os.Args[2:]))
 	}
+	if model := os.Getenv(holdEnv); model != "" {
+		holdServer(model)
+	}
 	os.Exit(m.Run())
+}
+
+// holdEnv makes the test binary open a server for the model that it names, and wait to be killed.
+const holdEnv = "LLM_SPEED_LLAMACPP_TEST_HOLD"
+
+func holdServer(model string) {
+	c := drivers.Config{
+		Model: model, Clock: clock.New(), Log: func(string, ...any) {}, Guard: []string{os.Args[0], "internal-guard"},
+		Env: func(string) string { return "" }, Options: map[string]string{optPath: os.Args[1], optStart: "always"},
+	}
+	s, err := open(context.Background(), c, drivers.Need{Context: 512})
+	if err != nil {
+		fmt.Println("failed", err)
+		os.Exit(1)
+	}
+	fmt.Println("server", s.(startedMetered).session.proc.PID)
+	time.Sleep(time.Minute)
+}
+
+// TestRealWeAreKilled is for the worst end: nothing of ours runs any more, and the server ends all the same.
+func TestRealWeAreKilled(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := proc.Start(t.Context(), proc.Options{Path: self, Args: []string{realServer(t)}, Env: append(os.Environ(), holdEnv+"="+testModel(t, weightstest.Options{}))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := p.FirstLine(t.Context(), func(s string) bool { return strings.HasPrefix(s, "server ") || strings.HasPrefix(s, "failed ") })
+	if err != nil {
+		t.Fatal(err, p.Tail())
+	}
+	server, err := strconv.Atoi(strings.TrimPrefix(line, "server "))
+	if err != nil || signalTo(server, 0) != nil {
+		t.Fatalf("no server: %s", line)
+	}
+	if err := signalTo(p.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-p.Done()
+	for end := time.Now().Add(10 * time.Second); signalTo(server, 0) == nil; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			_ = signalTo(server, syscall.SIGKILL)
+			t.Fatalf("the server, process %d, is still there", server)
+		}
+	}
 }
 
 // realServer finds a real llama-server. In CI there must be one.
@@ -338,7 +390,7 @@ func TestRealStreams(t *testing.T) {
 			t.Fatal(err)
 		}
 		ai := a.Info()
-		if !ai.Attached || ai.ContextMax != 4096 || ai.Model.Quant != "F16" || ai.Model.Path == "" || ai.Version != info.Metadata["build"] && ai.Version == "" {
+		if !ai.Attached || ai.ContextMax != 4096 || ai.Model.Quant != "F16" || ai.Model.Path == "" || ai.Version != info.Metadata["build"] {
 			t.Errorf("info %+v", ai)
 		}
 		if names := drivers.CapsOf(a).Names(); slices.Contains(names, "server_log") {
@@ -358,13 +410,13 @@ func TestRealStreams(t *testing.T) {
 
 	t.Run("close leaves no process", func(t *testing.T) {
 		pid := inner(t, s).proc.PID
-		if syscallKill(pid, 0) != nil {
+		if signalTo(pid, 0) != nil {
 			t.Fatal("no process before")
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		if syscallKill(pid, 0) == nil {
+		if signalTo(pid, 0) == nil {
 			t.Errorf("process %d is still there", pid)
 		}
 		if _, err := s.Stream(t.Context(), drivers.Request{Prompt: drivers.Prompt{Messages: []chat.Message{{Role: "user", Content: "x"}}}, OutputTokens: 4}); !errors.Is(err, drivers.ErrServerDied) {
@@ -373,7 +425,8 @@ func TestRealStreams(t *testing.T) {
 	})
 }
 
-func syscallKill(pid int, sig syscall.Signal) error {
+// signalTo sends a signal to one process; 0 only asks whether it is there.
+func signalTo(pid int, sig syscall.Signal) error {
 	p, err := os.FindProcess(pid)
 	if err != nil {
 		return err
@@ -410,7 +463,7 @@ func TestRealServerKilled(t *testing.T) {
 	s := openReal(t, weightstest.Options{}, drivers.Need{Context: 100_000, Parallel: 1})
 	p := promptOf(t, s, 64, "kill")
 	rec, err := s.Stream(t.Context(), drivers.Request{Prompt: p, OutputTokens: 90_000, Hold: func(context.Context) (time.Duration, error) {
-		time.AfterFunc(300*time.Millisecond, func() { _ = syscallKill(inner(t, s).proc.PID, syscall.SIGKILL) })
+		time.AfterFunc(300*time.Millisecond, func() { _ = signalTo(inner(t, s).proc.PID, syscall.SIGKILL) })
 		return 0, nil
 	}})
 	if !errors.Is(err, drivers.ErrServerDied) || !strings.Contains(err.Error(), "killed") {
@@ -494,7 +547,7 @@ func TestRealDetect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close() //nolint:errcheck // tested elsewhere
+	defer s.Close()
 	if s.Info().Model.Name != "tiny-F16" || s.Info().ContextMax != 512 {
 		t.Errorf("info %+v", s.Info())
 	}

@@ -28,6 +28,8 @@ type session struct {
 	proc    *proc.Process // nil where the server was there before us
 	metrics bool          // /metrics is there
 	close   sync.Once
+
+	noThinking bool // the model's template knows no thinking
 }
 
 // metered is a session whose server counts its prompt cache.
@@ -124,8 +126,11 @@ func (s *session) Stream(ctx context.Context, r drivers.Request) (stream.Recordi
 	if p.plain {
 		sent[sentRendering] = "plain"
 	}
-	if p.thinking {
-		sent[sentThinking] = "open"
+	switch {
+	case p.thinking:
+		sent[sentThinking] = thinkingOpen
+	case s.noThinking:
+		sent[sentThinking] = thinkingNone
 	}
 	rec, err := s.http.Stream(ctx, httpx.Post{Path: "/completion", Body: b, Protocol: protocol, Sent: sent, Request: r})
 	rec.PromptIDs = len(p.ids)

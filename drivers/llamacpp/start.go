@@ -101,7 +101,11 @@ func (l *launch) learn(ctx context.Context) error {
 	defer cancel()
 	help, err := proc.Output(ctx, l.bin, "--help")
 	if !strings.Contains(help, "--model") {
-		return fmt.Errorf("%w: %s --help gives no llama-server's help (%v): %s", drivers.ErrNotFound, l.bin, err, lastLines(strings.Split(help, "\n"), 3))
+		seen := lastLines(strings.Split(help, "\n"), 3)
+		if err != nil {
+			return fmt.Errorf("%w: ask %s for its help: %w: %s", drivers.ErrNotFound, l.bin, err, seen)
+		}
+		return fmt.Errorf("%w: %s --help is not that of llama-server: %s", drivers.ErrNotFound, l.bin, seen)
 	}
 	l.help = help
 	if l.knows("--list-devices") {
@@ -298,8 +302,12 @@ func (l *launch) meta() map[string]string {
 		if isPath(a) {
 			args[i] = baseName(a)
 		}
-		if a == "--api-key" && i+1 < len(args) {
-			args[i+1] = "***"
+		if low := strings.ToLower(a); strings.HasPrefix(a, "-") && (strings.Contains(low, "key") || strings.Contains(low, "token") || a == "-hft") {
+			if flag, _, joined := strings.Cut(a, "="); joined {
+				args[i] = flag + "=***"
+			} else if i+1 < len(args) {
+				args[i+1] = "***"
+			}
 		}
 	}
 	m := map[string]string{metaVersion: l.version, metaBuild: l.devices, "args": strings.Join(args[6:], " ")}
@@ -323,7 +331,7 @@ func freePort() (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("find a free port: %w", err)
 	}
-	defer l.Close() //nolint:errcheck // it has served
+	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 

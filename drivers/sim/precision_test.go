@@ -29,7 +29,7 @@ func BenchmarkClientError(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer s.Close() //nolint:errcheck // benchmark
+			defer s.Close()
 			var ttft []time.Duration
 			var decode []float64
 			for b.Loop() {

@@ -83,7 +83,7 @@ func measure(ctx context.Context, parallel int) (*Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer server.Close() //nolint:errcheck // it holds nothing
+	defer server.Close()
 	c := clock.New()
 	session, err := simdriver.Spec().Open(ctx, drivers.Config{
 		URL: server.URL(), Clock: c, Env: func(string) string { return "" }, Log: func(string, ...any) {},
@@ -91,7 +91,7 @@ func measure(ctx context.Context, parallel int) (*Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer session.Close() //nolint:errcheck // it holds nothing
+	defer session.Close()
 	server.ClearLog()
 	began := c.Now()
 	rounds := [][]int{{24}, {25}, {26}}

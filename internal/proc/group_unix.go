@@ -11,6 +11,9 @@ import (
 // ended as one.
 func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
+// canAsk means that a process can be asked to end.
+const canAsk = true
+
 // terminate asks the group of pid to end.
 func terminate(pid int, _ *os.Process) { _ = syscall.Kill(-pid, syscall.SIGTERM) }
 

@@ -10,6 +10,9 @@ func ownGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
 }
 
+// canAsk means that a process can be asked to end. Here it can not, and a killed guard could not end its child any more.
+const canAsk = false
+
 // terminate ends the process: Windows has no polite way for programs without a window.
 func terminate(_ int, p *os.Process) { killGroup(0, p) }
 

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -40,7 +41,7 @@ func Guard(stdin io.Reader, args []string) int {
 	runtime.LockOSThread() // the child dies with the thread that started it
 	defer runtime.UnlockOSThread()
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr //nolint:forbidigo // the guard process is nothing but its child's shell
 	cmd.SysProcAttr = dieWithParent(ownGroup())
 	var childIn io.WriteCloser
 	if relay {
@@ -107,11 +108,14 @@ func report(err error) int {
 		return 0
 	}
 	note("exit", err.Error())
-	if e, ok := err.(*exec.ExitError); ok && e.ExitCode() > 0 {
+	var e *exec.ExitError
+	if errors.As(err, &e) && e.ExitCode() > 0 {
 		return e.ExitCode()
 	}
 	return 1
 }
 
 // note writes a line to the parent; when the parent is gone it is lost, and that is fine.
-func note(name, text string) { _, _ = fmt.Fprintf(os.Stderr, "%s%s %s\n", noteMark, name, text) }
+func note(name, text string) {
+	_, _ = fmt.Fprintf(os.Stderr, "%s%s %s\n", noteMark, name, text) //nolint:forbidigo // the line to its parent
+}

@@ -192,7 +192,7 @@ func (p *Process) awaitGuard(ctx context.Context) error {
 		select {
 		case <-changed:
 		case <-p.done:
-			return fmt.Errorf("the guard process ended at once (%v): %s", p.err, strings.Join(p.Tail(), " / "))
+			return fmt.Errorf("the guard process ended at once (%w): %s", orNormal(p.err), strings.Join(p.Tail(), " / "))
 		case <-timeout.C:
 			return fmt.Errorf("the guard process did not start it within %s", guardStarts)
 		case <-ctx.Done():
@@ -265,7 +265,7 @@ func (p *Process) Stop(grace time.Duration) {
 }
 
 func (p *Process) end(grace time.Duration) {
-	if grace > 0 && !p.ended() {
+	if grace > 0 && canAsk && !p.ended() {
 		terminate(p.cmd.Process.Pid, p.cmd.Process) // a guard passes it on
 		if p.within(grace) {
 			return

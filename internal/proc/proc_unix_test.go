@@ -5,6 +5,7 @@ package proc
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -265,7 +266,7 @@ func TestFirstLineFails(t *testing.T) {
 	defer q.Stop(time.Second)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := q.FirstLine(ctx, never); err != context.DeadlineExceeded {
+	if _, err := q.FirstLine(ctx, never); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -228,6 +228,11 @@ func (r rowView) sampleValues(name string) []string {
 		"prefill_tps": func(s record.Sample) *float64 { return s.PrefillTPS },
 		"decode_tps":  func(s record.Sample) *float64 { return s.DecodeTPS },
 		"max_gap_ms":  func(s record.Sample) *float64 { return s.MaxGapMs },
+		"ttft_p95_ms": func(s record.Sample) *float64 { return s.TTFTms },
+		"ttft_max_ms": func(s record.Sample) *float64 { return s.TTFTms },
+		"turn_p50_ms": func(s record.Sample) *float64 { return s.WallMs },
+		"turn_p95_ms": func(s record.Sample) *float64 { return s.WallMs },
+		"wall_ms":     func(s record.Sample) *float64 { return s.WallMs },
 	}[name]
 	if of == nil {
 		return nil
@@ -252,8 +257,8 @@ func samples(p *page, r rowView) {
 	}
 	p.line(plain, "")
 	p.line(bold, "timed requests")
-	p.wrapped(dim, "", "stamps in ms after the request's own t_send; t_send in ms on the run's clock; P, C, N: prompt, cached and output tokens with provenance; m: events with text; n1: tokens in the first of them; win: tokens known to fall in (t_1, t_L]")
-	rows := [][]string{{"pass.stream", "t_send", "t_hdr", "t_1", "t_L", "P", "C", "N", "m", "n1", "win", "finish"}}
+	p.wrapped(dim, "", "req: pass and stream; stamps in ms after the request's own t_send; t_send in ms on the run's clock; P, C, N: prompt, cached and output tokens with provenance; m: events with text; n1: tokens in the first of them; win: tokens known to fall in (t_1, t_L]")
+	rows := [][]string{{"req", "t_send", "t_hdr", "t_1", "t_L", "P", "C", "N", "m", "n1", "win", "finish"}}
 	for _, s := range r.Samples {
 		rows = append(rows, []string{
 			fmt.Sprintf("%d.%d", s.Pass, s.Stream), fixed(float64(s.SendNS) / 1e6), after(s, s.FirstByteNS), after(s, s.FirstNS), after(s, s.LastNS),
@@ -279,7 +284,7 @@ func samples(p *page, r rowView) {
 	if len(server) > 0 {
 		p.line(plain, "")
 		p.line(bold, "what the server says")
-		grid(p, append([][]string{{"pass.stream", "prefill", "decode"}}, server...))
+		grid(p, append([][]string{{"req", "prefill", "decode"}}, server...))
 		if r.Server != nil && r.Server.Definition != "" {
 			p.wrapped(dim, "", r.Server.Definition)
 		}
@@ -339,18 +344,28 @@ func rawFiles(p *page, r *record.Result, v rowView, load Loader) {
 			continue
 		}
 		p.packed(dim, "    ", append(about, "the file matches"), separator)
+		shown := 0
 		for _, s := range v.Samples {
 			file, index, _ := strings.Cut(s.Raw, "#")
 			n, err := strconv.Atoi(index)
-			if file == name && err == nil && n >= 0 && n < len(recs) {
+			if file != name || err != nil || n < 0 || n >= len(recs) {
+				continue
+			}
+			if shown++; shown <= shownRecordings {
 				p.wrapped(plain, fmt.Sprintf("    %d.%d reads ", s.Pass, s.Stream), readsText(recs[n]))
 			}
+		}
+		if more := shown - shownRecordings; more > 0 {
+			p.line(dim, "    and %d more streams", more)
 		}
 	}
 }
 
-// shownReads is how many stamps of reads are shown from a recording's beginning.
-const shownReads = 6
+// How much is shown of a raw file: recordings, and of each the stamps of reads at its beginning.
+const (
+	shownRecordings = 3
+	shownReads      = 6
+)
 
 // readsText shows when the reads of a recording returned, in ms after its t_send.
 func readsText(rec stream.Recording) string {

@@ -208,7 +208,9 @@ func flags(p *page, r *record.Result) {
 			marked++
 		}
 		for _, f := range row.Flags {
-			add(f, row.Key)
+			if f.Name != "errors" || row.Status != record.Failed { // a failed row's own line says it
+				add(f, row.Key)
+			}
 		}
 	}
 	for _, name := range order {

@@ -201,8 +201,17 @@ func (s *Server) accept() {
 // makes each write and stamps it.
 type conn struct {
 	net.Conn
-	r     *bufio.Reader
-	first chan firstByte // of the request after the one in work
+	now    func() time.Duration
+	lastAt time.Duration // when the last socket read returned
+	r      *bufio.Reader
+	first  chan firstByte // of the request after the one in work
+}
+
+// Read reads the socket and stamps the return. One goroutine reads at a time.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.lastAt = c.now()
+	return n, err
 }
 
 type firstByte struct {
@@ -217,8 +226,13 @@ const maxBody = 64 << 20
 func (s *Server) await(c *conn) {
 	c.first = make(chan firstByte, 1)
 	go func(to chan<- firstByte) {
+		waits := c.r.Buffered() == 0
 		_, err := c.r.Peek(1)
-		to <- firstByte{s.now(), err}
+		at := c.lastAt
+		if !waits { // it had come with the request before
+			at = s.now()
+		}
+		to <- firstByte{at, err}
 	}(c.first)
 }
 
@@ -232,7 +246,8 @@ type request struct {
 }
 
 func (s *Server) serve(nc net.Conn) {
-	c := &conn{Conn: nc, r: bufio.NewReaderSize(nc, 64<<10)}
+	c := &conn{Conn: nc, now: s.now}
+	c.r = bufio.NewReaderSize(c, 64<<10)
 	for {
 		if c.first == nil {
 			s.await(c)
@@ -280,7 +295,7 @@ func (s *Server) readRequest(c *conn, begun time.Duration) (r *request, err erro
 	default:
 		r.body, err = io.ReadAll(io.LimitReader(hr.Body, maxBody))
 	}
-	r.got = s.now()
+	r.got = max(c.lastAt, begun) // not now: this goroutine may have been woken late
 	return r, err
 }
 

@@ -88,7 +88,7 @@ func post(t testing.TB, s *sim.Server, path string, body []byte) got {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close() //nolint:errcheck // test
+	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	req := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: sim\r\nContent-Type: application/json\r\nAccept-Encoding: identity\r\nContent-Length: %d\r\n\r\n", path, len(body))
 	sent := time.Now()

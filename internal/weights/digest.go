@@ -46,6 +46,9 @@ func Digest(ctx context.Context, path string, progress func(done, total int64)) 
 			return "", "", fmt.Errorf("digest %s: %w", filepath.Base(p), err)
 		}
 	}
+	if progress != nil {
+		progress(total, total)
+	}
 	if len(parts) == 1 {
 		return sums[0], KindFile, nil
 	}
@@ -84,7 +87,7 @@ func (m *meter) sum(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	hash := sha256.New()
 	buf := make([]byte, 1<<20)
 	for chunk := 0; ; chunk++ {

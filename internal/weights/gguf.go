@@ -102,7 +102,7 @@ func readFile(path string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
 		return Info{}, err

@@ -168,11 +168,26 @@ func (b *benchRun) writeFile(text []byte) error {
 	return nil
 }
 
+// resumeCommand is the command line that goes on with the run: with what the result does not keep.
+func (b *benchRun) resumeCommand(id string) string {
+	command := "llm-speed bench --resume " + id
+	if !b.official {
+		command += " --suite " + b.flags.suite
+	}
+	if b.flags.url != "" && !strings.Contains(b.flags.url, "@") { // a URL may hold a password
+		command += " --url " + b.flags.url
+	}
+	if strings.ContainsAny(b.flags.model, `/\`) {
+		command += " --model " + b.flags.model
+	}
+	return command
+}
+
 // verdict turns the end of a run into an exit code.
 func (b *benchRun) verdict(ctx context.Context, r *record.Result, err error) error {
 	resume := ""
 	if r != nil {
-		resume = "llm-speed bench --resume " + r.RunID
+		resume = b.resumeCommand(r.RunID)
 	}
 	switch {
 	case errors.Is(context.Cause(ctx), errInterrupted):

@@ -169,8 +169,8 @@ func (k *conn) alive() bool {
 	}
 	var one [1]byte
 	n, err := k.Read(one[:])
-	nerr, ok := err.(net.Error)
-	if n > 0 || !ok || !nerr.Timeout() {
+	var nerr net.Error
+	if n > 0 || !errors.As(err, &nerr) || !nerr.Timeout() {
 		return false
 	}
 	return k.SetReadDeadline(time.Time{}) == nil
@@ -188,7 +188,7 @@ func (c *Client) dial(ctx context.Context) (*conn, error) {
 	if _, err := netip.ParseAddr(host); err != nil {
 		t := c.clock.Now()
 		if addrs, err = net.DefaultResolver.LookupHost(ctx, host); err != nil {
-			return nil, fmt.Errorf("%w: look up %s: %v", drivers.ErrUnreachable, host, err)
+			return nil, fmt.Errorf("%w: look up %s: %w", drivers.ErrUnreachable, host, err)
 		}
 		k.how.DNS = c.clock.Now() - t
 	}
@@ -205,7 +205,7 @@ func (c *Client) dial(ctx context.Context) (*conn, error) {
 		break
 	}
 	if k.Conn == nil {
-		return nil, fmt.Errorf("%w: %v", drivers.ErrUnreachable, last)
+		return nil, fmt.Errorf("%w: %w", drivers.ErrUnreachable, last)
 	}
 	c.mu.Lock()
 	c.trips = append(c.trips, k.how.Connect)
@@ -215,7 +215,7 @@ func (c *Client) dial(ctx context.Context) (*conn, error) {
 		tc := tls.Client(k.Conn, &tls.Config{ServerName: host, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12})
 		if err := tc.HandshakeContext(ctx); err != nil {
 			_ = k.Conn.Close()
-			return nil, fmt.Errorf("%w: TLS: %v", drivers.ErrUnreachable, err)
+			return nil, fmt.Errorf("%w: TLS: %w", drivers.ErrUnreachable, err)
 		}
 		k.Conn, k.how.TLS = tc, c.clock.Now()-t
 	}

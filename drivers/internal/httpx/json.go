@@ -48,7 +48,7 @@ func (c *Client) JSON(ctx context.Context, method, path string, in, out any) (ht
 		}
 		return nil, fmt.Errorf("%w: %w", drivers.ErrUnreachable, tidy(err))
 	}
-	defer resp.Body.Close() //nolint:errcheck // nothing to do about it
+	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
 		return resp.Header, fmt.Errorf("%w: %s %s: %w", drivers.ErrReset, method, path, tidy(err))

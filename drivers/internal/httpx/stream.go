@@ -222,7 +222,7 @@ func (in *intake) run() error {
 	var resp *http.Response
 	for {
 		var err error
-		if resp, err = http.ReadResponse(in.head, &http.Request{Method: http.MethodPost}); err != nil {
+		if resp, err = http.ReadResponse(in.head, &http.Request{Method: http.MethodPost}); err != nil { //nolint:bodyclose // the body is read from the socket itself
 			if in.failed != nil {
 				return in.failed // what the parser makes of a header that was cut off says less
 			}
