@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/llm-speed/llm-speed/builtins"
@@ -37,6 +38,7 @@ type run struct {
 	rates   []rate        // what rows so far have shown
 	result  *record.Result
 	probes  int
+	machine func() // waits for what was seen of the machine, and writes it down
 	runFlag []record.Flag
 }
 
@@ -151,8 +153,7 @@ func (r *run) begin(ctx context.Context) error {
 			}
 		}
 	}
-	r.result.Fingerprint = r.describe(ctx, "fingerprint", r.opt.Fingerprint)
-	r.result.Environment.Before = r.describe(ctx, "environment", r.opt.State)
+	r.machine = r.look(ctx)
 	return r.save()
 }
 
@@ -167,18 +168,44 @@ func rawOf(doc *record.Result, row *record.Row) []record.RawFile {
 	return files
 }
 
+// seen is what a probe of the machine gave.
+type seen struct {
+	what json.RawMessage
+	why  string // why there is nothing
+}
+
 // describe runs a probe of the machine; one that fails leaves null and its reason.
-func (r *run) describe(ctx context.Context, name string, probe func(context.Context) (json.RawMessage, error)) json.RawMessage {
+func describe(ctx context.Context, probe func(context.Context) (json.RawMessage, error)) seen {
 	if probe == nil {
-		r.result.Reasons[name] = "not taken"
-		return nil
+		return seen{why: "not taken"}
 	}
 	b, err := probe(ctx)
 	if err != nil {
-		r.result.Reasons[name] = r.redactText(err.Error())
-		return nil
+		return seen{why: err.Error()}
 	}
-	return b
+	return seen{what: b}
+}
+
+// look begins to look at the machine while the backend is opened; what it gives waits for the end of that, so that it
+// never overlaps a timed pass.
+func (r *run) look(ctx context.Context) func() {
+	var wg sync.WaitGroup
+	var print, state seen
+	wg.Go(func() { print = describe(ctx, r.opt.Fingerprint) })
+	wg.Go(func() { state = describe(ctx, r.opt.State) })
+	return func() {
+		wg.Wait()
+		r.result.Fingerprint = r.known("fingerprint", print)
+		r.result.Environment.Before = r.known("environment", state)
+	}
+}
+
+// known is what was seen, or null with its reason.
+func (r *run) known(name string, s seen) json.RawMessage {
+	if s.what == nil {
+		r.result.Reasons[name] = r.redactText(s.why)
+	}
+	return s.what
 }
 
 // all runs the rows in order, then spends what is left of the budget.
@@ -207,9 +234,11 @@ func (r *run) openFirst(ctx context.Context) error {
 		at++
 	}
 	if at == len(r.rows) {
+		r.machine()
 		return nil
 	}
 	s, err := r.ready(ctx, at)
+	r.machine()
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -462,7 +491,7 @@ func (r *run) finish(ctx context.Context, err error) error {
 		}
 	}
 	late := context.WithoutCancel(ctx)
-	r.result.Environment.After = r.describe(late, "environment_after", r.opt.State)
+	r.result.Environment.After = r.known("environment_after", describe(late, r.opt.State))
 	r.result.State = record.Complete
 	if err != nil || len(r.result.Rows) < len(r.rows) {
 		r.result.State = record.Partial
