@@ -75,6 +75,11 @@ func installed(ctx context.Context, c drivers.Config) *drivers.Found {
 		return nil
 	}
 	f.Version = version(ctx, bin)
+	if isPath(c.Model) {
+		// What is wrong with the file, if anything, is for Open to say: it would be started for this one.
+		f.Models = append(f.Models, drivers.Model{Ref: c.Model, Name: weights.NameOf(c.Model), Path: c.Model})
+		return f
+	}
 	broken := 0
 	for _, file := range files(c) {
 		if ctx.Err() != nil || len(f.Models) >= mostModels {

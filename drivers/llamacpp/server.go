@@ -26,6 +26,7 @@ type props struct {
 	} `json:"default_generation_settings"`
 	Template        string `json:"chat_template"`
 	EndpointMetrics bool   `json:"endpoint_metrics"`
+	Simulated       bool   `json:"simulated"` // llm-speed's own simulator, whose numbers shall never pass for a server's
 }
 
 // listed is what of GET /v1/models is used.
@@ -78,7 +79,7 @@ func identify(ctx context.Context, c *httpx.Client) (server, error) {
 	for _, m := range s.models.Data {
 		own = own || m.OwnedBy == "llamacpp"
 	}
-	if !own && (s.props.BuildInfo == "" || s.props.TotalSlots == 0) {
+	if s.props.Simulated || !own && (s.props.BuildInfo == "" || s.props.TotalSlots == 0) {
 		return s, errOther
 	}
 	if errors.Is(listErr, drivers.ErrAuth) { // older servers show /props without the key

@@ -85,6 +85,11 @@ func TestDecode(t *testing.T) {
 			`{"choices":[{"delta":{"content":"a"}}],"usage":{"completion_tokens":5}}`,
 			`{"choices":[{"delta":{"content":"b"},"finish_reason":"stop"}],"usage":{"completion_tokens":2}}`),
 			`C:"a"/? C:"b"/? N=2A stop`},
+		{"running counts with a gap are none", body(
+			`{"choices":[{"delta":{"content":"a"}}],"usage":{"completion_tokens":1}}`,
+			`{"choices":[{"delta":{"content":"b"}}]}`,
+			`{"choices":[{"delta":{"content":"c"},"finish_reason":"stop"}],"usage":{"completion_tokens":4}}`),
+			`C:"a"/? C:"b"/? C:"c"/? N=4A stop`},
 		{"token ids, one event silent", body(
 			`{"choices":[{"delta":{"content":"a"},"token_ids":[1]}]}`,
 			`{"choices":[{"delta":{"content":""},"token_ids":[2]}]}`,
