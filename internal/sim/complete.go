@@ -207,35 +207,35 @@ func (s *Server) understand(p *completion, r *request) error {
 	return nil
 }
 
-func (p *completion) promptIDs() ([]int32, error) {
-	if p.chat {
-		segs, err := render(p.req.Messages, p.req.Tools)
+func (c *completion) promptIDs() ([]int32, error) {
+	if c.chat {
+		segs, err := render(c.req.Messages, c.req.Tools)
 		if err != nil {
 			return nil, err
 		}
-		if len(p.req.Messages) == 0 {
+		if len(c.req.Messages) == 0 {
 			return nil, errors.New("messages is empty")
 		}
 		return tokens(segs), nil
 	}
 	var text string
-	if json.Unmarshal(p.req.Prompt, &text) == nil {
+	if json.Unmarshal(c.req.Prompt, &text) == nil {
 		return Tokenize(text), nil
 	}
 	var ids []int32
-	if err := json.Unmarshal(p.req.Prompt, &ids); err != nil {
+	if err := json.Unmarshal(c.req.Prompt, &ids); err != nil {
 		return nil, errors.New("prompt is neither text nor a list of token ids")
 	}
 	return ids, nil
 }
 
 // count notes what the output holds.
-func (p *completion) count() {
-	s := p.served
-	s.OutputTokens = len(p.out)
-	for i, t := range p.out {
+func (c *completion) count() {
+	s := c.served
+	s.OutputTokens = len(c.out)
+	for i, t := range c.out {
 		switch {
-		case i < p.traps.reasoningHidden || t.kind == kindReasoning:
+		case i < c.traps.reasoningHidden || t.kind == kindReasoning:
 			s.Reasoning++
 		case t.kind == kindSilent:
 			s.Silent++

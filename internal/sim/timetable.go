@@ -391,7 +391,7 @@ func (j *job) burst(at time.Duration) time.Duration {
 	if at <= first || every <= 0 {
 		return at
 	}
-	return first + (at-first+every-1)/every*every
+	return first + time.Duration((int64(at-first)+int64(every)-1)/int64(every)*int64(every))
 }
 
 func (t *timetable) nextDue() time.Duration {

@@ -35,7 +35,7 @@ func benchServer(tb testing.TB, n, perWrite int) string {
 				return
 			}
 			go func() {
-				defer k.Close() //nolint:errcheck // nothing to do about it
+				defer k.Close()
 				br := bufio.NewReader(k)
 				for {
 					r, err := http.ReadRequest(br)
@@ -63,8 +63,9 @@ func bare(url string, c *clock.Clock) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // nothing to do about it
-	br, events, last := bufio.NewReaderSize(resp.Body, 64<<10), 0, time.Duration(0)
+	defer resp.Body.Close()
+	br, events := bufio.NewReaderSize(resp.Body, 64<<10), 0
+	var last time.Duration
 	for {
 		line, err := br.ReadSlice('\n')
 		last = c.Now()
@@ -123,36 +124,5 @@ func BenchmarkIntake(b *testing.B) {
 			b.ReportMetric(float64(allocs)/total, "allocs/event")
 			b.ReportMetric(total/float64(reads), "events/read")
 		})
-	}
-}
-
-// TestIntakeKeepsUp holds the read path to at least 0.8 of a bare client's rate, best of five turns.
-func TestIntakeKeepsUp(t *testing.T) {
-	const events = 60_000
-	url := benchServer(t, events, 1000)
-	ck := clock.New()
-	c, err := New(url, drivers.Secret{}, nil, ck)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	best := 0.0
-	var seen []string
-	for range 5 {
-		t0 := time.Now()
-		if n, err := bare(url, ck); err != nil || n != events {
-			t.Fatalf("bare client: %d events, %v", n, err)
-		}
-		theirs := time.Since(t0)
-		t0 = time.Now()
-		if _, err := c.Stream(t.Context(), Post{Path: "/", Body: []byte("{}")}); err != nil {
-			t.Fatal(err)
-		}
-		ratio := theirs.Seconds() / time.Since(t0).Seconds()
-		seen = append(seen, fmt.Sprintf("%.2f", ratio))
-		best = max(best, ratio)
-	}
-	if best < 0.8 {
-		t.Errorf("rate over a bare client's: %v, want 0.8", seen)
 	}
 }

@@ -226,7 +226,7 @@ func (in *intake) run() error {
 			if in.failed != nil {
 				return in.failed // what the parser makes of a header that was cut off says less
 			}
-			return fmt.Errorf("%w: %v", errNotHTTP, err)
+			return fmt.Errorf("%w: %w", errNotHTTP, err)
 		}
 		if resp.StatusCode >= 200 {
 			break

@@ -34,7 +34,7 @@ func serve(t *testing.T, handle func(n int, c *net.TCPConn, br *bufio.Reader)) s
 				return
 			}
 			go func() {
-				defer c.Close() //nolint:errcheck // nothing to do about it
+				defer c.Close()
 				handle(n, c.(*net.TCPConn), bufio.NewReader(c))
 			}()
 		}
