@@ -222,7 +222,7 @@ func (h *passHost) Stream(ctx context.Context, spec builtins.StreamSpec) (builti
 	if err := h.warm(ctx, n); err != nil {
 		return builtins.Batch{}, err
 	}
-	other := h.otherTraffic(ctx)
+	traffic := h.watchTraffic(ctx)
 	h.r.doing("streaming")
 	recs, errs := h.release(ctx, ps, spec)
 	h.r.doing("measuring")
@@ -231,7 +231,6 @@ func (h *passHost) Stream(ctx context.Context, spec builtins.StreamSpec) (builti
 	var failed error
 	for i, p := range ps {
 		m := h.measure(p, recs[i], errs[i], spec)
-		m.other = other
 		h.out.samples = append(h.out.samples, m)
 		h.out.recs = append(h.out.recs, recs[i])
 		if m.err != nil && failed == nil {
@@ -240,6 +239,10 @@ func (h *passHost) Stream(ctx context.Context, spec builtins.StreamSpec) (builti
 	}
 	if ctx.Err() != nil {
 		return builtins.Batch{}, context.Cause(ctx)
+	}
+	other := traffic.seen(ctx, h.out.samples[first:])
+	for i := range ps {
+		h.out.samples[first+i].other = other
 	}
 	if failed != nil {
 		return builtins.Batch{}, failed
@@ -339,18 +342,6 @@ func (b *barrier) wait(ctx context.Context, stagger time.Duration) (time.Duratio
 	return b.at + stagger, nil
 }
 
-// otherTraffic looks whether an attached server is busy before we send anything.
-func (h *passHost) otherTraffic(ctx context.Context) *record.Flag {
-	if h.s.caps.Activity == nil || !h.s.info.Attached {
-		return nil
-	}
-	a, err := h.s.caps.Activity.Activity(ctx)
-	if err != nil || a.Running <= 0 && a.Waiting <= 0 {
-		return nil
-	}
-	return &record.Flag{Name: "other_traffic", Evidence: fmt.Sprintf("the server was working on %d requests of somebody else, %d waiting, before ours was sent", max(a.Running, 0), max(a.Waiting, 0))}
-}
-
 // CacheStats gives the server's counters since the pass began.
 func (h *passHost) CacheStats(ctx context.Context) (*builtins.CacheStats, error) {
 	if h.s.caps.CacheStatser == nil || h.cache0 == nil {
@@ -369,7 +360,7 @@ func (h *passHost) Fingerprint(context.Context) (json.RawMessage, error) {
 	return json.Marshal(map[string]any{
 		"hardware": h.r.result.Fingerprint,
 		"backend":  map[string]any{"name": i.Backend, "version": i.Version, "build": i.Build, "caps": h.s.caps.Names()},
-		"model":    map[string]any{"ref": i.Model.Ref, "name": i.Model.Name, "quant": i.Model.Quant},
+		"model":    map[string]any{"ref": fileName(i.Model.Ref), "name": fileName(i.Model.Name), "quant": i.Model.Quant},
 		"limits":   map[string]any{"context": i.ContextMax, "parallel": i.Parallel},
 	})
 }

@@ -10,23 +10,72 @@ import (
 	"github.com/llm-speed/llm-speed/internal/suite"
 )
 
-// PlanRows lists the rows of a suite in its order: every point of every chosen workload. An unknown id is an error that
-// lists the valid ones; a workload without a quick shape is left out of a quick run.
-func PlanRows(s *suite.Suite, ids []string, quick bool) ([]RowPlan, error) {
-	var known []string
-	for _, w := range s.Workloads {
-		known = append(known, w.ID)
-	}
-	for _, id := range ids {
-		if !slices.Contains(known, id) {
-			return nil, fmt.Errorf("suite %s has no workload %q; it has %s", s.Name, id, strings.Join(known, ", "))
+// PlanRows lists the rows of a suite in its order: every point of every chosen workload. A choice is a workload's id, or a
+// row as explain takes it ("W3/context=32768" or "W3/32768"). An unknown one is an error that lists the valid ones; a
+// workload without a quick shape is left out of a quick run.
+func PlanRows(s *suite.Suite, choices []string, quick bool) ([]RowPlan, error) {
+	all := allRows(s, quick)
+	var rows []RowPlan
+	used := map[string]bool{}
+	for _, row := range all {
+		chosen := len(choices) == 0
+		for _, c := range choices {
+			if c == row.ID || c == row.Key || c == shortKey(row.ID, row.Point) {
+				chosen, used[c] = true, true
+			}
+		}
+		if chosen {
+			rows = append(rows, row)
 		}
 	}
+	for _, c := range choices {
+		if used[c] {
+			continue
+		}
+		id, _, point := strings.Cut(c, "/")
+		var ids, keys []string
+		for i := range s.Workloads {
+			ids = append(ids, s.Workloads[i].ID)
+		}
+		if !slices.Contains(ids, id) {
+			return nil, fmt.Errorf("suite %s has no workload %q; it has %s", s.Name, c, strings.Join(ids, ", "))
+		}
+		for _, row := range all {
+			if row.ID == id {
+				keys = append(keys, row.Key)
+			}
+		}
+		if point && len(keys) > 0 {
+			return nil, fmt.Errorf("suite %s has no row %q; workload %s has %s", s.Name, c, id, strings.Join(keys, ", "))
+		}
+	}
+	if len(rows) == 0 {
+		return nil, fmt.Errorf("suite %s has nothing to run with these options", s.Name)
+	}
+	return rows, nil
+}
+
+// shortKey names a row by the values of its point alone.
+func shortKey(id string, point map[string]any) string {
+	key := RowKey(id, point)
+	id, rest, ok := strings.Cut(key, "/")
+	if !ok {
+		return key
+	}
+	parts := strings.Split(rest, ",")
+	for i, p := range parts {
+		_, parts[i], _ = strings.Cut(p, "=")
+	}
+	return id + "/" + strings.Join(parts, ",")
+}
+
+// allRows lists every row of a suite.
+func allRows(s *suite.Suite, quick bool) []RowPlan {
 	var rows []RowPlan
 	for i := range s.Workloads {
 		w := &s.Workloads[i]
 		shape, ok := w.ShapeFor(quick)
-		if !ok || (len(ids) > 0 && !slices.Contains(ids, w.ID)) {
+		if !ok {
 			continue
 		}
 		points := shape.Points
@@ -45,10 +94,7 @@ func PlanRows(s *suite.Suite, ids []string, quick bool) ([]RowPlan, error) {
 			rows = append(rows, row)
 		}
 	}
-	if len(rows) == 0 {
-		return nil, fmt.Errorf("suite %s has nothing to run with these options", s.Name)
-	}
-	return rows, nil
+	return rows
 }
 
 // RowKey names a row: the workload's id, with the point's keys in order where it has any ("W3/context=32768").

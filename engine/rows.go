@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/internal/measure"
@@ -212,6 +213,7 @@ func (r *run) fill(row *record.Row, passes []passResult, figs []figure) {
 		if !s.CV.Known || !f.spread {
 			continue
 		}
+		warmupDrift(row, f.name, vs, strings.HasSuffix(f.name, "_ms"))
 		if row.CV == nil {
 			row.CV, row.CI95 = map[string]float64{}, map[string]record.CI{}
 		}

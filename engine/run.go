@@ -246,13 +246,15 @@ func (r *run) openFirst(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", ErrNoBackend, r.redact(err))
 	}
 	r.first = &s.info
-	if old := r.opt.Resume; old != nil && len(r.result.Raw)+at > 0 && (old.Backend.Name != s.info.Backend || old.Backend.Version != s.info.Version || old.Model.Name != s.info.Model.Name) {
+	if old := r.opt.Resume; old != nil && len(r.result.Raw)+at > 0 && (old.Backend.Name != s.info.Backend || old.Backend.Version != s.info.Version || old.Model.Name != fileName(s.info.Model.Name)) {
 		return fmt.Errorf("%w: run %s was measured on %s %s with %s; here is %s %s with %s", ErrNoBackend, old.RunID,
 			old.Backend.Name, old.Backend.Version, old.Model.Name, s.info.Backend, s.info.Version, s.info.Model.Name)
 	}
 	r.describeSession(s)
 	if w := r.opt.Watch.Planned; w != nil {
-		w(Plan{Rows: r.rows, Budget: r.limit, Backend: s.info})
+		shown := s.info
+		shown.Model.Ref, shown.Model.Name = r.result.Model.Ref, r.result.Model.Name
+		w(Plan{Rows: r.rows, Budget: r.limit, Backend: shown})
 	}
 	r.opt.Watch.Live.set(func(l *Live) {
 		l.began, l.rows = time.Now(), len(r.rows)
@@ -284,7 +286,7 @@ func (r *run) describeSession(s *session) {
 	if i.Simulated {
 		r.result.Flags = append(r.result.Flags, record.Flag{Name: "simulated", Evidence: "the answers come from the built-in simulator, not from a model"})
 	}
-	m := record.Model{Ref: r.modelRef(i.Model), Name: i.Model.Name, Quant: i.Model.Quant}
+	m := record.Model{Ref: fileName(i.Model.Ref), Name: fileName(i.Model.Name), Quant: i.Model.Quant}
 	if i.Model.SizeBytes > 0 {
 		m.SizeBytes = &i.Model.SizeBytes
 	}
@@ -294,12 +296,16 @@ func (r *run) describeSession(s *session) {
 	r.result.Model = m
 }
 
-// modelRef is the model's reference without the folders of a path: those are the user's own business.
-func (r *run) modelRef(m drivers.Model) string {
-	if m.Path != "" && m.Ref == m.Path {
-		return m.Ref[strings.LastIndexAny(m.Ref, `/\`)+1:]
+// fileName takes the folders off a reference or name that is a path of a file system: they are the user's own business.
+// What is no absolute path ("org/model") stays.
+func fileName(ref string) string {
+	drive := len(ref) > 2 && ref[1] == ':' && strings.ContainsRune(`/\`, rune(ref[2]))
+	home := strings.HasPrefix(ref, "~")
+	relative := strings.HasPrefix(ref, ".") || strings.HasSuffix(strings.ToLower(ref), ".gguf")
+	if drive || home || relative || strings.HasPrefix(ref, "/") || strings.HasPrefix(ref, `\`) {
+		return ref[strings.LastIndexAny(ref, `/\`)+1:]
 	}
-	return m.Ref
+	return ref
 }
 
 // row runs the first passes of a row. Its error is one that ends the run.

@@ -14,8 +14,9 @@ func main() {
 	out := flag.String("o", "llm-speed-test.gguf", "file to write")
 	bos := flag.Bool("bos", false, "the tokenizer puts a begin-of-text token before a text")
 	all := flag.Bool("all-bytes", false, "the output has bytes of cut-up UTF-8 too")
+	large := flag.Bool("large", false, "weights of some 45 MB, so that a token takes milliseconds")
 	flag.Parse()
-	if err := (weightstest.Options{AddBOS: *bos, AllBytes: *all}).Write(*out); err != nil {
+	if err := (weightstest.Options{AddBOS: *bos, AllBytes: *all, Large: *large}).Write(*out); err != nil {
 		log.Fatal(err)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,26 +84,7 @@ func TestRealWeAreKilled(t *testing.T) {
 // realServer finds a real llama-server. In CI there must be one.
 func realServer(t *testing.T) string {
 	t.Helper()
-	if p := os.Getenv("LLM_SPEED_LLAMA_SERVER"); p != "" {
-		return p
-	}
-	if p := proc.Find(program, os.Getenv("PATH")); p != "" {
-		return p
-	}
-	cache := os.Getenv("LLM_SPEED_CACHE")
-	if cache == "" {
-		home, _ := os.UserHomeDir()
-		cache = filepath.Join(home, ".cache", "llm-speed-ci")
-	}
-	if p := proc.Find(program, filepath.Join(cache, "bin")); p != "" {
-		return p
-	}
-	const missing = "no llama-server: run scripts/install-llama-server.sh, or set LLM_SPEED_LLAMA_SERVER"
-	if os.Getenv("CI") == "true" && runtime.GOOS == "linux" {
-		t.Fatal(missing)
-	}
-	t.Skip(missing)
-	return ""
+	return weightstest.Server(t)
 }
 
 // realConfig starts servers for a model, behind a guard, and looks at no running one.

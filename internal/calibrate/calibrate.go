@@ -35,29 +35,41 @@ type Receipt struct {
 	TTFTErrorP99Ms *float64 `json:"ttft_error_p99_ms"`
 	ITLErrorP99Ms  *float64 `json:"itl_error_p99_ms"`
 	DecodeError    *float64 `json:"decode_error_ratio"` // median over streams of |client rate / true rate - 1|
-	EventsPerS     float64  `json:"events_per_s"`       // taken in while all streams ran
+	EventsPerS     float64  `json:"events_per_s"`       // taken in while all streams ran at 200 a second each
+	EventsPerSMax  float64  `json:"events_per_s_max"`   // taken in while the simulator, on the same machine, sent as fast as it could: this client can do at least that
 	LimitMs        float64  `json:"limit_ms"`
 	Passed         bool     `json:"passed"`
 	Simulated      bool     `json:"simulated"` // always true: what is measured here is the client
+	Load
 }
 
-// profile gives 200 tok/s to each stream, however many there are, after 30 ms.
-func profile(parallel int) sim.Profile {
+// profile gives so many tokens a second to each stream, however many there are, after 30 ms.
+func profile(parallel int, tps float64) sim.Profile {
 	return sim.Profile{
-		Name: "calibration", Title: "calibration of the client", PrefillTPS: 1e6, PrefillHalf: 1e9, DecodeTPS: 200, DecodeHalf: 1e9,
-		First: 30 * time.Millisecond, BatchExponent: 1, Context: 8192, Slots: max(parallel, 1), Speed: 1,
+		Name: "calibration", Title: "calibration of the client", PrefillTPS: 1e6, PrefillHalf: 1e9, DecodeTPS: tps, DecodeHalf: 1e9,
+		First: 30 * time.Millisecond, BatchExponent: 1, Context: 1 << 17, Slots: max(parallel, 1), Speed: 1,
 	}
 }
+
+// The rates of a stream: one that models reach, and one that no simulator keeps up with.
+const (
+	ordinary  = 200
+	fullSpeed = 1e7
+)
 
 // Run calibrates with one stream, then with as many as the run will use, for about a second. The flag `client_bound` comes
 // with a receipt over the limit, and with an error.
 func Run(ctx context.Context, parallel int) (json.RawMessage, []record.Flag, error) {
-	r, err := measure(ctx, max(parallel, 1))
+	return run(ctx, max(parallel, 1), Limit)
+}
+
+func run(ctx context.Context, parallel int, limit time.Duration) (json.RawMessage, []record.Flag, error) {
+	r, err := measure(ctx, parallel, limit)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, nil, context.Cause(ctx)
 		}
-		return nil, []record.Flag{{Name: "client_bound", Evidence: "the calibration failed: " + err.Error()}}, fmt.Errorf("calibrate: %w", err)
+		return failed(err)
 	}
 	b, err := json.Marshal(r)
 	if err != nil {
@@ -71,6 +83,11 @@ func Run(ctx context.Context, parallel int) (json.RawMessage, []record.Flag, err
 		text(r.TTFTErrorP99Ms), text(r.ITLErrorP99Ms), r.Streams, r.LimitMs)}}, nil
 }
 
+// failed is what comes of a calibration that could not be made.
+func failed(err error) (json.RawMessage, []record.Flag, error) {
+	return nil, []record.Flag{{Name: "client_bound", Evidence: "the calibration failed: " + err.Error()}}, fmt.Errorf("calibrate: %w", err)
+}
+
 func text(x *float64) string {
 	if x == nil {
 		return "an unknown number of"
@@ -78,46 +95,65 @@ func text(x *float64) string {
 	return fmt.Sprintf("%.2f", *x)
 }
 
-func measure(ctx context.Context, parallel int) (*Receipt, error) {
-	server, err := sim.Start(ctx, sim.Options{Profile: profile(parallel)})
-	if err != nil {
-		return nil, err
-	}
-	defer server.Close()
+func measure(ctx context.Context, parallel int, limit time.Duration) (*Receipt, error) {
 	c := clock.New()
-	session, err := simdriver.Spec().Open(ctx, drivers.Config{
-		URL: server.URL(), Clock: c, Env: func(string) string { return "" }, Log: func(string, ...any) {},
-	}, drivers.Need{Context: 1024, Parallel: parallel})
-	if err != nil {
+	r := &Receipt{Streams: parallel, LimitMs: limit.Seconds() * 1000, Simulated: true}
+	began := c.Now()
+	watch := watchLoad(ctx)
+	if err := r.accuracy(ctx, c); err != nil {
 		return nil, err
 	}
-	defer session.Close()
-	server.ClearLog()
-	began := c.Now()
-	rounds := [][]int{{24}, {25}, {26}}
-	var wide []int
-	for i := range parallel {
-		wide = append(wide, 64+i) // distinct lengths tell the streams apart in the log
+	if err := r.capacity(ctx, c); err != nil {
+		return nil, err
 	}
-	rounds = append(rounds, wide)
-	r := &Receipt{Streams: parallel, LimitMs: Limit.Seconds() * 1000, Simulated: true}
+	r.Load = watch(ctx)
+	r.TookS = (c.Now() - began).Seconds()
+	within := func(x *float64) bool { return x != nil && *x <= r.LimitMs }
+	r.Passed = within(r.TTFTErrorP99Ms) && within(r.ITLErrorP99Ms)
+	return r, nil
+}
+
+// open starts a simulator and opens it as a run does; end closes both.
+func open(ctx context.Context, c *clock.Clock, p sim.Profile) (server *sim.Server, session drivers.Session, end func(), err error) {
+	if server, err = sim.Start(ctx, sim.Options{Profile: p}); err != nil {
+		return nil, nil, nil, err
+	}
+	session, err = simdriver.Spec().Open(ctx, drivers.Config{
+		URL: server.URL(), Clock: c, Env: func(string) string { return "" }, Log: func(string, ...any) {},
+	}, drivers.Need{Context: 1024, Parallel: p.Slots})
+	if err != nil {
+		_ = server.Close()
+		return nil, nil, nil, err
+	}
+	return server, session, func() { _, _ = session.Close(), server.Close() }, nil
+}
+
+// accuracy fills in how far the client is from the truth: three streams one after another, then as many as the run will
+// use at once.
+func (r *Receipt) accuracy(ctx context.Context, c *clock.Clock) error {
+	server, session, end, err := open(ctx, c, profile(r.Streams, ordinary))
+	if err != nil {
+		return err
+	}
+	defer end()
+	rounds := [][]int{{24}, {25}, {26}, lengths(64, r.Streams)}
 	var ttft, itl, decode []float64
 	for _, lengths := range rounds {
 		server.ClearLog()
 		got, err := streams(ctx, session, lengths)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		events, span := 0, time.Duration(0)
 		truth := server.Log()
 		for i, n := range lengths {
 			t, ok := served(truth, n)
 			if !ok {
-				return nil, fmt.Errorf("the simulator has no log of a stream of %d tokens", n)
+				return fmt.Errorf("the simulator has no log of a stream of %d tokens", n)
 			}
 			e := compare(got[i], t)
 			ttft, itl, decode = append(ttft, e.ttft), append(itl, e.itl...), append(decode, e.decode)
-			events += e.events
+			events += e.events - 1 // the first one begins the span
 			span = max(span, e.span)
 			r.Requests++
 		}
@@ -125,12 +161,50 @@ func measure(ctx context.Context, parallel int) (*Receipt, error) {
 			r.EventsPerS = float64(events) / span.Seconds()
 		}
 	}
-	r.TookS = (c.Now() - began).Seconds()
 	r.TTFTErrorP50Ms, r.TTFTErrorP99Ms = percentile(ttft, 0.5), percentile(ttft, 0.99)
 	r.ITLErrorP99Ms, r.DecodeError = percentile(itl, 0.99), percentile(decode, 0.5)
-	within := func(x *float64) bool { return x != nil && *x <= r.LimitMs }
-	r.Passed = within(r.TTFTErrorP99Ms) && within(r.ITLErrorP99Ms)
-	return r, nil
+	return nil
+}
+
+// capacity fills in how many events a second come in when the simulator sends as fast as it can. Both share the machine,
+// so that it is the least that the client can do.
+func (r *Receipt) capacity(ctx context.Context, c *clock.Clock) error {
+	_, session, end, err := open(ctx, c, profile(r.Streams, fullSpeed))
+	if err != nil {
+		return err
+	}
+	defer end()
+	got, err := streams(ctx, session, lengths(max(capacityEvents/r.Streams, 64), r.Streams))
+	if err != nil {
+		return err
+	}
+	var first, last time.Duration
+	events := -1 // the first one begins the span
+	for _, g := range got {
+		for _, e := range g.tr.Events {
+			if first == 0 || e.At < first {
+				first = e.At
+			}
+			last = max(last, e.At)
+		}
+		events += len(g.tr.Events)
+	}
+	if last > first {
+		r.EventsPerSMax = float64(events) / (last - first).Seconds()
+	}
+	return nil
+}
+
+// capacityEvents takes a machine of today about a tenth of a second.
+const capacityEvents = 20000
+
+// lengths are n distinct lengths, which tell the streams apart in the simulator's log.
+func lengths(from, n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = from + i
+	}
+	return out
 }
 
 func percentile(xs []float64, p float64) *float64 {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,7 +56,7 @@ The first Ctrl-C stops the run, saves and shows what there is; the second ends i
 	fl.SortFlags = false
 	fl.StringVar(&f.suite, "suite", defaultSuite, "built-in suite, or the folder of one")
 	f.target.flags(fl)
-	fl.StringSliceVar(&f.workloads, "workload", nil, "workloads to run, as W1,W2 (default: all)")
+	fl.StringSliceVar(&f.workloads, "workload", nil, "workloads or rows to run, as W1,W3/32768 (default: all)")
 	fl.BoolVar(&f.quick, "quick", false, "shorter shapes of every workload; never ranked")
 	fl.BoolVar(&f.noUpload, "no-upload", false, "keep the result on this machine")
 	fl.StringVar(&f.json, "json", "", "write the result document to this file; - is stdout, which then holds nothing else")
@@ -174,14 +175,12 @@ func (a *app) resumed(f *benchFlags, changed func(string) bool) (*record.Result,
 	}
 	take("suite", &f.suite, r.Suite.Name)
 	take("backend", &f.backend, r.Backend.Name)
+	if _, err := os.Stat(r.Model.Ref); err != nil && !changed("model") && strings.HasSuffix(r.Model.Ref, ".gguf") {
+		return nil, usagef("run %s used the file %s, and results do not keep its folder: name it with --model FILE", r.RunID, r.Model.Ref)
+	}
 	take("model", &f.model, r.Model.Ref)
 	if !changed("workload") {
-		f.workloads = nil
-		for _, key := range r.Planned {
-			if id, _, _ := strings.Cut(key, "/"); !slices.Contains(f.workloads, id) {
-				f.workloads = append(f.workloads, id)
-			}
-		}
+		f.workloads = r.Planned
 	}
 	if !changed("repeats") {
 		f.repeats = r.Budget.Repeats

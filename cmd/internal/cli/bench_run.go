@@ -106,6 +106,9 @@ func (b *benchRun) complete(r *record.Result, options map[string]string) {
 	}
 }
 
+// tellPass is how long a pass takes at least to be worth a line of its own.
+const tellPass = 5 * time.Second
+
 // watch tells the view what happens.
 func (b *benchRun) watch() engine.Watch {
 	v := b.view
@@ -124,7 +127,7 @@ func (b *benchRun) watch() engine.Watch {
 		Pass: func(p engine.PassDone) {
 			if p.Err != nil {
 				v.say("%s: pass %d failed after %s: %v", p.Key, p.Pass, report.Duration(p.Took), p.Err)
-			} else if !v.tty && p.Of > 1 {
+			} else if !v.tty && p.Of > 1 && p.Took >= tellPass {
 				v.say("%s: pass %d of %d took %s", p.Key, p.Pass, p.Of, report.Duration(p.Took))
 			}
 		},

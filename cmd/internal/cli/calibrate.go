@@ -38,7 +38,10 @@ func (a *app) calibrate() *cobra.Command {
 			} else {
 				a.outf("%d streams, %d requests, %.1f s\n", r.Streams, r.Requests, r.TookS)
 				a.outf("TTFT error p50 %s, p99 %s; token latency error p99 %s (limit %g ms)\n", millis(r.TTFTErrorP50Ms), millis(r.TTFTErrorP99Ms), millis(r.ITLErrorP99Ms), r.LimitMs)
-				a.outf("%s events/s taken in\n", report.Number(r.EventsPerS))
+				a.outf("%s events/s taken in; %s with the simulator at full speed\n", report.Number(r.EventsPerS), report.Number(r.EventsPerSMax))
+				if r.OthersPercent != nil {
+					a.outf("other programs took %.0f %% of the CPUs\n", *r.OthersPercent)
+				}
 			}
 			if !r.Passed {
 				why := errors.New("over the limit: this machine is too busy for this program to measure on")

@@ -19,10 +19,6 @@ const (
 	Name      = "llm-speed-test"
 	Context   = 163840 // tokens
 	Layers    = 2
-	embedding = 64
-	heads     = 4
-	headsKV   = 2
-	forward   = 128
 	seed      = 0x6c6c6d2d73706565
 	alignment = 32
 )
@@ -31,6 +27,17 @@ const (
 type Options struct {
 	AddBOS   bool // the tokenizer puts a begin-of-text token before a text
 	AllBytes bool // the output has the bytes of cut-up UTF-8 too, so that tokens without text occur
+	Large    bool // some 45 MB, so that a token takes milliseconds and a server's clock and a client's can be compared
+}
+
+// shape is what the weights' sizes follow from.
+type shape struct{ layers, embedding, heads, headsKV, forward int }
+
+func (o Options) shape() shape {
+	if o.Large {
+		return shape{layers: 8, embedding: 512, heads: 8, headsKV: 2, forward: 1408}
+	}
+	return shape{layers: Layers, embedding: 64, heads: 4, headsKV: 2, forward: 128}
 }
 
 // Write writes the plain model.
@@ -86,6 +93,7 @@ type pair struct {
 }
 
 func (o Options) metadata(v vocabulary) []pair {
+	s := o.shape()
 	return []pair{
 		{"general.architecture", "llama"},
 		{"general.type", "model"},
@@ -93,13 +101,13 @@ func (o Options) metadata(v vocabulary) []pair {
 		{"general.file_type", uint32(1)}, // F16
 		{"general.quantization_version", uint32(2)},
 		{"llama.context_length", uint32(Context)},
-		{"llama.embedding_length", uint32(embedding)},
-		{"llama.block_count", uint32(Layers)},
-		{"llama.feed_forward_length", uint32(forward)},
-		{"llama.attention.head_count", uint32(heads)},
-		{"llama.attention.head_count_kv", uint32(headsKV)},
+		{"llama.embedding_length", uint32(s.embedding)},
+		{"llama.block_count", uint32(s.layers)},
+		{"llama.feed_forward_length", uint32(s.forward)},
+		{"llama.attention.head_count", uint32(s.heads)},
+		{"llama.attention.head_count_kv", uint32(s.headsKV)},
 		{"llama.attention.layer_norm_rms_epsilon", float32(1e-5)},
-		{"llama.rope.dimension_count", uint32(embedding / heads)},
+		{"llama.rope.dimension_count", uint32(s.embedding / s.heads)},
 		{"llama.rope.freq_base", float32(1e6)},
 		{"llama.vocab_size", uint32(len(v.tokens))},
 		{"tokenizer.ggml.model", "gpt2"},
@@ -130,6 +138,8 @@ type tensor struct {
 
 func (o Options) tensors(v vocabulary) []tensor {
 	r := rand.New(rand.NewPCG(seed, 1))
+	s := o.shape()
+	embedding, forward := s.embedding, s.forward
 	matrix := func(name string, in, out int) tensor {
 		scale := 1 / math.Sqrt(float64(in))
 		data := make([]byte, 0, 2*in*out)
@@ -143,7 +153,7 @@ func (o Options) tensors(v vocabulary) []tensor {
 		for range embedding {
 			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(1))
 		}
-		return tensor{name, kindF32, []uint64{embedding}, data}
+		return tensor{name, kindF32, []uint64{uint64(embedding)}, data}
 	}
 	out := matrix("output.weight", embedding, len(v.tokens))
 	for id := range v.tokens {
@@ -151,9 +161,9 @@ func (o Options) tensors(v vocabulary) []tensor {
 			clear(out.data[2*embedding*id : 2*embedding*(id+1)])
 		}
 	}
-	const kv = embedding / heads * headsKV
+	kv := embedding / s.heads * s.headsKV
 	list := []tensor{matrix("token_embd.weight", embedding, len(v.tokens)), norm("output_norm.weight"), out}
-	for i := range Layers {
+	for i := range s.layers {
 		b := fmt.Sprintf("blk.%d.", i)
 		list = append(list,
 			norm(b+"attn_norm.weight"),

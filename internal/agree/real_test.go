@@ -1,0 +1,173 @@
+package agree
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/drivers/llamacpp"
+	"github.com/llm-speed/llm-speed/internal/clock"
+	"github.com/llm-speed/llm-speed/internal/proc"
+	"github.com/llm-speed/llm-speed/internal/prose"
+	"github.com/llm-speed/llm-speed/internal/weights/weightstest"
+	"github.com/llm-speed/llm-speed/suites"
+)
+
+// TestMain lets the test binary be the guard of the servers that the tests start.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "internal-guard" { // before all else: the guard inherits the environment
+		os.Exit(proc.Guard(os.Stdin, os.Args[2:]))
+	}
+	os.Exit(m.Run())
+}
+
+// realServer finds a real llama-server. In CI there must be one.
+func realServer(t *testing.T) string {
+	t.Helper()
+	if p := os.Getenv("LLM_SPEED_LLAMA_SERVER"); p != "" {
+		return p
+	}
+	const program = "llama-server"
+	if p := proc.Find(program, os.Getenv("PATH")); p != "" {
+		return p
+	}
+	cache := os.Getenv("LLM_SPEED_CACHE")
+	if cache == "" {
+		home, _ := os.UserHomeDir()
+		cache = filepath.Join(home, ".cache", "llm-speed-ci")
+	}
+	if p := proc.Find(program, filepath.Join(cache, "bin")); p != "" {
+		return p
+	}
+	const missing = "no llama-server: run scripts/install-llama-server.sh, or set LLM_SPEED_LLAMA_SERVER"
+	if os.Getenv("CI") == "true" && runtime.GOOS == "linux" {
+		t.Fatal(missing)
+	}
+	t.Skip(missing)
+	return ""
+}
+
+func source(t *testing.T) *prose.Source {
+	t.Helper()
+	files, err := suites.Open("suite-v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := prose.Load(files, prose.Generator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// largeModel is a model whose tokens take milliseconds. One thread: where other programs want the processor too, more of
+// them mostly wait for one another.
+func largeModel(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "large-F16.gguf")
+	if err := (weightstest.Options{Large: true}).Write(path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func openReal(t *testing.T, model string, n drivers.Need) drivers.Session {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := llamacpp.Spec().Open(t.Context(), drivers.Config{
+		Model: model, Clock: clock.New(), Log: t.Logf, Guard: []string{self, "internal-guard"}, Env: func(string) string { return "" },
+		Options: map[string]string{"path": realServer(t), "start": "always", "args": "-t 1 -tb 1"},
+	}, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// TestRealAgreement holds the client's figures against the real server's: decode within 2 %, cold prefill within 5 %, all
+// counts equal. Counts must be right every time. Rates may be off while something else takes the processor between the two
+// clocks, so the best of a few tries counts, as in no other test.
+func TestRealAgreement(t *testing.T) {
+	model := largeModel(t)
+	o := Options{Source: source(t), Seed: 0x5eed, Prompts: []int{512, 1536}, Output: 192, Repeats: 3, Turns: 5}
+	s := openReal(t, model, o.Need())
+	const tries = 4
+	for try := 1; ; try++ {
+		o.Seed++
+		r, err := Run(t.Context(), s, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held := map[string]int{}
+		for _, c := range r.Comparisons {
+			t.Logf("%-44s client %9.2f server %9.2f difference %+.4f limit %.2f %s", c.What, number0(c.Client), number0(c.Server), number0(c.Difference), number0(c.Limit), c.Reason)
+			if c.OK != nil {
+				held[c.Name]++
+			}
+			if c.Unit == unitCount && (c.OK == nil || !*c.OK) {
+				t.Errorf("%s: %v %v, %s", c.What, number0(c.Client), number0(c.Server), c.Reason)
+			}
+		}
+		for _, want := range []string{nameDecode, namePrefill, namePrefillSame, namePrompt, nameOutput, nameEvents, nameCold, nameCached, nameHits, nameQueried} {
+			if held[want] == 0 {
+				t.Errorf("%s was not held against its limit", want)
+			}
+		}
+		if held[nameDecode] != 2 {
+			t.Errorf("%d decode rates compared, want 2", held[nameDecode])
+		}
+		if r.Agreed || t.Failed() {
+			return
+		}
+		if try == tries {
+			t.Fatalf("client and server do not agree in %d tries: %d of %d comparisons over their limits", tries, r.Over, r.Compared)
+		}
+	}
+}
+
+func number0(p *float64) float64 {
+	if p == nil {
+		return -1
+	}
+	return *p
+}
+
+func TestRealBench(t *testing.T) {
+	bench := BenchNear(realServer(t), "")
+	if bench == "" {
+		t.Fatalf("no llama-bench beside %s", realServer(t))
+	}
+	path := filepath.Join(t.TempDir(), "tiny.gguf")
+	if err := weightstest.Write(path); err != nil {
+		t.Fatal(err)
+	}
+	b, err := RunBench(t.Context(), bench, path, "-t", "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(b.Tests) != 2 || b.Tests[0].Name != "pp512" || b.Tests[1].Name != "tg128" || b.Reason != "" || b.Threads != 1 || b.Build == "" {
+		t.Fatalf("%+v", b)
+	}
+	if b.Command != "llama-bench -m tiny.gguf -p 512 -n 128 -o jsonl -r 3 -t 1" {
+		t.Errorf("command %q", b.Command)
+	}
+	for _, x := range b.Tests {
+		if x.TPS <= 0 || x.Samples != 3 || !x.Incomparable {
+			t.Errorf("%+v", x)
+		}
+	}
+	none, err := RunBench(t.Context(), bench, filepath.Join(t.TempDir(), "missing.gguf"))
+	if err != nil || none.Reason == "" || len(none.Tests) != 0 {
+		t.Errorf("a missing file gives %+v, %v", none, err)
+	}
+}
