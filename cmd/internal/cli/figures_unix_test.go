@@ -1,0 +1,21 @@
+//go:build !windows
+
+package cli
+
+import (
+	"os"
+	"runtime"
+	"syscall"
+)
+
+// peakBytes is the peak resident memory of a process that has ended.
+func peakBytes(p *os.ProcessState) int64 {
+	u, ok := p.SysUsage().(*syscall.Rusage)
+	if !ok {
+		return 0
+	}
+	if runtime.GOOS == "darwin" {
+		return int64(u.Maxrss) // bytes there, kilobytes elsewhere
+	}
+	return int64(u.Maxrss) << 10
+}
