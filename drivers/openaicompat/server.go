@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -49,8 +50,9 @@ type listed struct {
 	MaxContext    int      `json:"max_context_length"`
 	NCtx          int      `json:"n_ctx"`
 	Meta          *struct {
-		NCtx int   `json:"n_ctx"`
-		Size int64 `json:"size"`
+		NCtx      int   `json:"n_ctx"`
+		NCtxTrain int   `json:"n_ctx_train"`
+		Size      int64 `json:"size"`
 	} `json:"meta"`
 }
 
@@ -66,6 +68,7 @@ func (m listed) model() drivers.Model {
 	d := drivers.Model{Ref: m.ID, Name: m.ID, ContextMax: m.context()}
 	if m.Meta != nil {
 		d.SizeBytes = max(m.Meta.Size, 0)
+		d.ContextMax = max(cmp.Or(m.Meta.NCtxTrain, d.ContextMax), 0) // the model's own; what a stream may use is the session's
 	}
 	return d
 }
@@ -149,7 +152,8 @@ func (s *server) props(ctx context.Context) {
 	}
 	s.version = cmp.Or(s.version, p.BuildInfo)
 	s.context, s.slots, s.quant = max(p.Default.NCtx, 0), max(p.Slots, 0), p.Ftype
-	if s.client.URLKind() == "loopback" {
+	// A path that is not absolute is relative to the server's folder, which is not ours: another file may lie there.
+	if s.client.URLKind() == "loopback" && filepath.IsAbs(p.Path) {
 		s.path = p.Path
 	}
 }

@@ -36,7 +36,7 @@ func Spec() drivers.Spec {
 		Kind:    drivers.Local,
 		Options: []drivers.Option{endpointOption, contextOption},
 		Looked:  "the URL given with --url",
-		Start:   "llm-speed bench --backend openai-compatible --url http://127.0.0.1:8000/v1",
+		Start:   "vllm serve MODEL (port 8000), ollama serve (11434), lms server start (1234) or python -m sglang.launch_server --model-path MODEL (30000); then: llm-speed bench --url http://127.0.0.1:PORT/v1",
 		Detect:  detect,
 		Open:    open,
 	}

@@ -65,7 +65,7 @@ func countCases() []Case {
 		{
 			Name: "token ids, three an event", Traps: []int{1}, Protocol: Sim, Asked: cold(60), HeadAt: 10 * ms,
 			Naive: "counts events: a third of the rate", Says: "600 tok/s, `coalesced`, tokens of an event by their ids",
-			Writes: (&tape{more: `,"token_ids":[1,2,3]%.0d`}).run(40*ms, 5*ms, 20, 3, content).end(1000, 60, 0, -1).writes,
+			Writes: (&tape{more: `,"token_ids":[1,2,%d]`}).run(40*ms, 5*ms, 20, 3, content).end(1000, 60, 0, -1).writes,
 			Want: plain(Want{Output: usageOf(60), Events: 20, How: "stated", TTFT: is(40), TTFA: is(40), E2E: is(135),
 				Decode: is(600), P50: is(5.0 / 3), P95: fewTokens, TokensPerEvent: is(3), Stalls: is(0), Flags: []string{"coalesced"}}),
 		},
