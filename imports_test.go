@@ -44,6 +44,7 @@ var allowed = map[string][]string{
 	"drivers/drivertest":           {"drivers", "internal/chat", "internal/clock", "internal/stream"},
 	"internal/record/recordschema": {"internal/record"},
 	"internal/calibrate":           {"drivers", "drivers/sim", "internal/clock", "internal/measure", "internal/record", "internal/sim", "internal/stats", "internal/stream", "internal/chat"},
+	"internal/agree":               {"drivers", "internal/chat", "internal/measure", "internal/proc", "internal/prose", "internal/stats", "internal/stream"},
 	"internal/weights/weightstest": {},
 	"scripts":                      {"internal/weights/weightstest"},
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 
@@ -42,21 +41,37 @@ type BenchTest struct {
 // benchNote is why the figures differ.
 const benchNote = "not comparable: llama-bench feeds random tokens straight to the model; it leaves out sampling, detokenising, HTTP, the chat template and the prompt that a token of ours comes after, and counts the first token"
 
-// BenchNear finds the llama-bench that belongs to a llama-server: in the folder of path (the program or its folder), or on a
-// PATH list where path is empty; "" where there is none.
-func BenchNear(path, pathList string) string {
-	const name = "llama-bench"
+// BenchNear finds the llama-bench that belongs to a llama-server: in the folder of path (the program or its folder) or,
+// where path is empty, beside the server that is first on a PATH list; "" where there is none.
+func BenchNear(path, server, pathList string) string {
 	if path == "" {
-		return proc.Find(name, pathList)
+		if path = proc.Find(server, pathList); path == "" {
+			return ""
+		}
 	}
-	for _, dir := range []string{path, filepath.Dir(path)} {
-		for _, file := range []string{name, name + ".exe"} {
-			if p := filepath.Join(dir, file); proc.Executable(p) && (runtime.GOOS == "windows" || !strings.HasSuffix(file, ".exe")) {
-				return p
+	// Find takes a list of folders; a file in it is a folder without the program.
+	return proc.Find("llama-bench", path+string(filepath.ListSeparator)+filepath.Dir(path))
+}
+
+// BenchArgs takes what changes llama-bench's figures too out of the arguments that a llama-server was started with: the
+// number of threads, and the layers on the GPU.
+func BenchArgs(args, layers string) []string {
+	var out []string
+	words := strings.Fields(args)
+	for i := 0; i+1 < len(words); i++ {
+		switch words[i] {
+		case "-t", "--threads":
+			out = append(out, "-t", words[i+1])
+		case "-ngl", "--gpu-layers", "--n-gpu-layers":
+			if layers == "" {
+				out = append(out, "-ngl", words[i+1])
 			}
 		}
 	}
-	return ""
+	if layers != "" {
+		out = append(out, "-ngl", layers)
+	}
+	return out
 }
 
 // RunBench runs llama-bench on a model file. more are further arguments. What went wrong is in the Bench's Reason; the

@@ -24,9 +24,12 @@ const (
 	nameCached      = "cached_tokens"
 	nameHits        = "counter_cached_tokens"
 	nameQueried     = "counter_prompt_tokens"
+)
 
-	unitRate  = "tok/s"
-	unitCount = "tokens"
+// The units of a Comparison: of a rate, and of a count.
+const (
+	Rate   = "tok/s"
+	Tokens = "tokens"
 )
 
 func ptr[T any](x T) *T { return &x }
@@ -95,7 +98,7 @@ func (r *run) decode(n int, ms []sample) {
 	for i := range ms {
 		pairs[i] = pair{ms[i].Decode, ms[i].ServerDecode}
 	}
-	r.add(rates(Comparison{Name: nameDecode, What: "decode, prompt of " + tokens(r.length(n, ms)), Unit: unitRate, Limit: ptr(DecodeLimit)}, pairs))
+	r.add(rates(Comparison{Name: nameDecode, What: "decode, prompt of " + tokens(r.length(n, ms)), Unit: Rate, Limit: ptr(DecodeLimit)}, pairs))
 }
 
 // length is what the prompts of one length really have, where that is known.
@@ -141,12 +144,12 @@ func (r *run) prefill(n int, ms []sample) {
 		same = append(same, pair{client, server})
 	}
 	of := "prompt of " + tokens(r.length(n, ms))
-	c := Comparison{Name: namePrefill, What: "prefill, " + of, Unit: unitRate, Limit: ptr(PrefillLimit)}
+	c := Comparison{Name: namePrefill, What: "prefill, " + of, Unit: Rate, Limit: ptr(PrefillLimit)}
 	if math.Abs(gap) > maxRuleGap {
 		c.Reason = fmt.Sprintf("this prompt is too short to judge: by the server's own times the short probe of %d tokens took so much of it that the two rules differ by %+.1f %%", probeTokens, 100*gap)
 	}
 	r.add(rates(c, plain))
-	r.add(rates(Comparison{Name: namePrefillSame, What: "the same less a short prompt, both", Unit: unitRate, Limit: ptr(PrefillLimit)}, same))
+	r.add(rates(Comparison{Name: namePrefillSame, What: "the same less a short prompt, both", Unit: Rate, Limit: ptr(PrefillLimit)}, same))
 }
 
 // serverProbe is what the server says of the short probes: their tokens, and the median of their prefill times.
@@ -167,7 +170,7 @@ func (r *run) serverProbe() (tokens int, prefill time.Duration, ok bool) {
 
 // equal adds up two counts over requests and compares them one by one. Each gives its pair, or the reason why there is none.
 func equal(c Comparison, n int, each func(i int) (client, server int, why string)) Comparison {
-	c.Unit, c.Limit = unitCount, ptr(0.0)
+	c.Unit, c.Limit = Tokens, ptr(0.0)
 	var client, server float64
 	wrong := ""
 	for i := range n {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/drivers/llamacpp"
+	"github.com/llm-speed/llm-speed/drivers/openaicompat"
 	"github.com/llm-speed/llm-speed/internal/clock"
 	"github.com/llm-speed/llm-speed/internal/proc"
 	"github.com/llm-speed/llm-speed/internal/prose"
@@ -114,7 +115,7 @@ func TestRealAgreement(t *testing.T) {
 			if c.OK != nil {
 				held[c.Name]++
 			}
-			if c.Unit == unitCount && (c.OK == nil || !*c.OK) {
+			if c.Unit == Tokens && (c.OK == nil || !*c.OK) {
 				t.Errorf("%s: %v %v, %s", c.What, number0(c.Client), number0(c.Server), c.Reason)
 			}
 		}
@@ -135,6 +136,48 @@ func TestRealAgreement(t *testing.T) {
 	}
 }
 
+// TestRealOpenAI reads the same server by its OpenAI-like endpoint: another path, another decoder, the same truth.
+func TestRealOpenAI(t *testing.T) {
+	o := Options{Source: source(t), Seed: 0xa1, Prompts: []int{768}, Output: 128, Repeats: 3, Turns: 4}
+	native := openReal(t, largeModel(t), o.Need())
+	s, err := openaicompat.Spec().Open(t.Context(), drivers.Config{
+		URL: native.Info().URL + "/v1", Clock: clock.New(), Log: t.Logf, Env: func(string) string { return "" },
+	}, o.Need())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if a, b := native.Info(), s.Info(); a.ContextMax != b.ContextMax || a.Template != b.Template || a.Model.ContextMax != b.Model.ContextMax || a.Model.Quant != b.Model.Quant || a.Parallel != b.Parallel || b.Model.Path != a.Model.Path {
+		t.Errorf("native %+v\nopenai %+v", a, b)
+	}
+	const tries = 4
+	for try := 1; ; try++ {
+		o.Seed++
+		r, err := Run(t.Context(), s, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said, why := verdicts(r)
+		t.Logf("try %d: %v %v", try, said, why)
+		for _, name := range []string{namePrompt, nameOutput, nameEvents, nameCold, nameCached} {
+			if said[name] != "ok" {
+				t.Errorf("%s: %s, %s", name, said[name], why[name])
+			}
+		}
+		for _, name := range []string{nameDecode, namePrefill, namePrefillSame} {
+			if said[name] == "null" {
+				t.Errorf("%s was not held against its limit: %s", name, why[name])
+			}
+		}
+		if r.Agreed || t.Failed() {
+			return
+		}
+		if try == tries {
+			t.Fatalf("client and server do not agree in %d tries: %d of %d comparisons over their limits", tries, r.Over, r.Compared)
+		}
+	}
+}
+
 func number0(p *float64) float64 {
 	if p == nil {
 		return -1
@@ -143,7 +186,7 @@ func number0(p *float64) float64 {
 }
 
 func TestRealBench(t *testing.T) {
-	bench := BenchNear(realServer(t), "")
+	bench := BenchNear(realServer(t), "", "")
 	if bench == "" {
 		t.Fatalf("no llama-bench beside %s", realServer(t))
 	}

@@ -204,7 +204,7 @@ func (r *run) fits() []int {
 	for _, n := range r.Prompts {
 		if room := r.info.ContextMax; room > 0 && n+n/8+r.Output > room {
 			why := fmt.Sprintf("the server's context of %d tokens has no room for it", room)
-			r.add(Comparison{Name: nameDecode, What: "decode, prompt of " + tokens(n), Unit: unitRate, Limit: ptr(DecodeLimit), Reason: why})
+			r.add(Comparison{Name: nameDecode, What: "decode, prompt of " + tokens(n), Unit: Rate, Limit: ptr(DecodeLimit), Reason: why})
 			continue
 		}
 		out = append(out, n)

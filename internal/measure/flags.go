@@ -37,6 +37,7 @@ const (
 	longGap           = 5.0 // ms: longer than a burst takes; a model that decodes below 0.2 ms a token makes none
 	longGaps          = 3   // so many make it periodic
 	longShare         = 0.8 // of the time from t_1 to t_L that a buffered stream spends in long gaps
+	leastBurst        = 5   // events in a burst, on average: fewer are what speculative decoding brings at once
 	queueTime         = 10 * time.Millisecond
 	lagLimit          = 2 * time.Millisecond // of the client itself, p99
 )
@@ -58,7 +59,7 @@ func (s *Sample) flags(tr stream.Transcript) []Flag {
 	} else if s.coalesce > 0.5 {
 		add(Coalesced, "%d events in %d reads, several in %.0f %% of them", s.Events, len(s.Steps), 100*s.coalesce)
 	}
-	if why := buffered(s.ICL); why != "" {
+	if why := s.buffered(); why != "" {
 		add(ProxyBuffered, "%s", why)
 	}
 	switch Worst([]stream.Provenance{s.Output.From, s.Prompt.From}) {
@@ -103,24 +104,29 @@ func (s *Sample) stoppedEarly() string {
 }
 
 // buffered says why the gaps (ms) look like those of a buffer that is emptied now and then: most are nothing, and a few
-// long ones are nearly all of the time. Empty where they do not.
-func buffered(icl []float64) string {
-	p50, ok := stats.Median(icl)
+// long ones are nearly all of the time. Empty where they do not. How many events of a burst one read brings is chance, so
+// that those of one read count as gaps of 0 here, unlike in the ICL that is shown. Where every burst came in one read,
+// nothing tells a buffer from a server that writes so: that is coalesced.
+func (s *Sample) buffered() string {
+	gaps := make([]float64, max(0, s.Events-len(s.Steps)), max(1, s.Events))
+	gaps = append(gaps, s.ICL...)
+	p50, ok := stats.Median(gaps)
 	if !ok || p50 >= burstGap {
 		return ""
 	}
 	var long, in, total float64
-	for _, gap := range icl {
+	for _, gap := range s.ICL {
 		total += gap
 		if gap >= longGap {
 			long++
 			in += gap
 		}
 	}
-	if long < longGaps || in < longShare*total {
+	if short := float64(len(s.ICL)) - long; short < longGaps || long < longGaps || in < longShare*total || float64(s.Events) < leastBurst*(long+1) {
 		return ""
 	}
-	return fmt.Sprintf("gaps of %.3g ms (p50) with %.0f of %.4g ms on average between bursts, %.0f %% of the time", p50, long, in/long, 100*in/total)
+	return fmt.Sprintf("bursts of %.3g events, %.4g ms apart on average, which is %.0f %% of the time; most gaps inside them are below %.3g ms",
+		float64(s.Events)/(long+1), in/long, 100*in/total, burstGap)
 }
 
 // Worst is the worst of the provenances that are known; Unknown where none is.

@@ -254,11 +254,23 @@ func TestProxyBuffered(t *testing.T) {
 		fast[i].Read = i
 	}
 	hiccups := slices.Concat(fast[:60], later(fast[60:120], 6*msec), later(fast[120:180], 12*msec), later(fast[180:], 18*msec))
+	merged := slices.Clone(bursts) // each burst in two reads
+	for i := range merged {
+		merged[i].Read, merged[i].At = i/16, 1500*msec+time.Duration(i/32)*160*msec+time.Duration(i/16%2)*300*time.Microsecond
+	}
+	blocks := slices.Clone(bursts) // each burst in one read
+	for i := range blocks {
+		blocks[i].Read, blocks[i].At = i/32, 1500*msec+time.Duration(i/32)*160*msec
+	}
+	fours := run(256, 1500*msec, 0, stream.Content, " word", stream.NotStated) // four accepted tokens at a time
+	for i := range fours {
+		fours[i].Read, fours[i].At = i/4, 1500*msec+time.Duration(i/4)*20*msec
+	}
 	for _, c := range []struct {
 		name   string
 		events []stream.Event
 		want   bool
-	}{{"bursts", bursts, true}, {"fast", fast, false}, {"three hiccups of 6 ms", hiccups, false}, {"one hiccup", append(slices.Clone(fast[:200]), later(fast[200:], 300*msec)...), false},
+	}{{"bursts", bursts, true}, {"bursts in two reads", merged, true}, {"bursts in one read", blocks, false}, {"fours", fours, false}, {"fast", fast, false}, {"three hiccups of 6 ms", hiccups, false}, {"one hiccup", append(slices.Clone(fast[:200]), later(fast[200:], 300*msec)...), false},
 		{"slow", run(256, 1500*msec, 10*msec, stream.Content, " word", stream.NotStated), false}} {
 		s := Request(sent(), stream.Transcript{Events: c.events, Counts: output(256)}, Asked{})
 		if hasFlag(s, ProxyBuffered) != c.want {

@@ -44,6 +44,13 @@ func countCases() []Case {
 				Decode: is(500), P50: is(2), P95: is(2), TokensPerEvent: is(1), Stalls: is(0), ServerPrefill: is(31_250), ServerDecode: is(500)}),
 		},
 		{
+			Name: "plain simulator", Traps: []int{1}, Protocol: Sim, Asked: cold(140), HeadAt: 10 * ms,
+			Naive: "nothing: every event is one token", Says: "all figures",
+			Writes: new(tape).add(12*ms, role()).run(40*ms, 2*ms, 140, 1, content).end(1000, 140, 0, -1).writes,
+			Want: plain(Want{Output: usageOf(140), Events: 140, How: "one a token", TTFT: is(40), TTFA: is(40), E2E: is(318),
+				Decode: is(500), P50: is(2), P95: is(2), TokensPerEvent: is(1), Stalls: is(0)}),
+		},
+		{
 			Name: "two tokens an event", Traps: []int{1}, Protocol: Chat, Asked: cold(128), HeadAt: 10 * ms,
 			Naive: "counts events: 93.6 instead of 187.4 tok/s", Says: "187.4 tok/s, `coalesced`, tokens of an event estimated",
 			Writes: func() []Write {

@@ -57,6 +57,10 @@ func wireCases() []Case {
 	closes.Framing = UntilClose
 	length := c("body with a length", "nothing", 19, whole().writes)
 	length.Framing = Length
+	oneChunk := c("one chunk filled by many writes", "waits for the chunk to be whole: TTFT 236 ms", 19, whole().writes)
+	oneChunk.Framing = OneChunk
+	crumbs := c("chunks of seven bytes", "takes a chunk for an event", 19, whole().writes)
+	crumbs.Framing = Crumbs
 	noDone := c("no end mark, but a finish reason", "calls the stream cut, or waits", 18, steady().add(236*ms, finish("length")+usage(1000, 40, 0, -1)).writes)
 	dates := c("a wall clock that steps an hour back", "takes the server's dates for times", 16, clock.writes)
 	dates.Header = map[string]string{"Date": "Mon, 01 Jan 2001 00:00:00 GMT"}
@@ -80,6 +84,6 @@ func wireCases() []Case {
 				return s
 			}
 		}()).writes),
-		longest, closes, length, noDone, dates,
+		longest, closes, length, oneChunk, crumbs, noDone, dates,
 	}
 }

@@ -53,6 +53,8 @@ const (
 	Chunked    Framing = iota // each write is a chunk
 	UntilClose                // the connection closes
 	Length                    // Content-Length
+	OneChunk                  // one chunk, which all writes fill
+	Crumbs                    // chunks of seven bytes, many to a write
 )
 
 // End is how the answer ends.

@@ -39,7 +39,7 @@ type Row struct {
 
 // stream is a chat stream of single tokens.
 func stream(prompt, cached int, first, gap time.Duration, n int) Case {
-	return Case{Name: "stream", Protocol: Chat, Asked: Asked{Output: n, Template: 20, CacheBlock: 1}, HeadAt: first - ms,
+	return Case{Name: "stream", Protocol: Chat, Asked: Asked{Output: n, Template: 20, CacheBlock: 1}, HeadAt: first - ms, Want: Want{Prompt: usageOf(prompt)},
 		Writes: new(tape).run(first, gap, n, 1, content).end(prompt, n, cached, -1).writes}
 }
 

@@ -1,0 +1,164 @@
+package oracletest
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/drivers/llamacpp"
+	"github.com/llm-speed/llm-speed/drivers/openaicompat"
+	"github.com/llm-speed/llm-speed/drivers/sim"
+	"github.com/llm-speed/llm-speed/internal/chat"
+	"github.com/llm-speed/llm-speed/internal/clock"
+	"github.com/llm-speed/llm-speed/internal/measure"
+	"github.com/llm-speed/llm-speed/internal/oracle"
+	"github.com/llm-speed/llm-speed/internal/stream"
+)
+
+// tries is how often a case is served until its figures are right once: other programs on the machine make single ones
+// late, a client that is wrong is wrong each time.
+const tries = 5
+
+// longest is how long a case takes over a socket; longer timetables are run faster.
+const longest = 200 * time.Millisecond
+
+// bench is a server and a session of each driver's.
+type bench struct {
+	srv *server
+	ses drivers.Session
+}
+
+func open(t *testing.T, p oracle.Protocol) bench {
+	t.Helper()
+	spec, options := openaicompat.Spec(), map[string]string{}
+	switch p {
+	case oracle.Completions:
+		options["endpoint"] = "completions"
+	case oracle.LlamaCpp:
+		spec = llamacpp.Spec()
+	case oracle.Sim:
+		spec = sim.Spec()
+	}
+	clk := clock.New()
+	srv := newServer(t, clk, propsAnswers[p])
+	ses, err := spec.Open(t.Context(), drivers.Config{URL: srv.url, Options: options, Env: func(string) string { return "" }, Clock: clk, Log: t.Logf}, drivers.Need{Context: 2048, Parallel: 1})
+	if err != nil {
+		t.Fatalf("%s: %v", p, err)
+	}
+	t.Cleanup(func() { _ = ses.Close() })
+	return bench{srv, ses}
+}
+
+func request(c *oracle.Case) drivers.Request {
+	return drivers.Request{Prompt: drivers.Prompt{Messages: []chat.Message{{Role: "user", Content: "Tell me about lakes."}}},
+		OutputTokens: c.Asked.Output, Reuse: c.Asked.Reuse, Slot: drivers.AnySlot, FirstByteWithin: 10 * time.Second, IdleWithin: 10 * time.Second}
+}
+
+// serve plays a case once, and gives what was measured beside what was true.
+func (b bench) serve(t *testing.T, c *oracle.Case) (measure.Sample, stream.Transcript, oracle.Truth, error) {
+	t.Helper()
+	if _, err := b.ses.Stream(t.Context(), request(c)); err != nil { // leaves a connection open
+		t.Fatal(err)
+	}
+	if c.Expired {
+		b.srv.hangUp()
+		time.Sleep(10 * time.Millisecond)
+	}
+	p := &play{c: c, scale: 1}
+	if last := c.Writes[len(c.Writes)-1].At; last > longest && !(c.Want.Stalls.X > 0) {
+		p.scale = float64(longest) / float64(last)
+	}
+	b.srv.lay(p)
+	rec, err := b.ses.Stream(t.Context(), request(c))
+	b.srv.lift()
+	select {
+	case <-p.over:
+	case <-time.After(10 * time.Second):
+		t.Fatalf("no stream was asked for: %v", err)
+	}
+	tr, derr := b.ses.Decode(rec)
+	if derr != nil {
+		err = derr
+	}
+	if p.streams != 1 {
+		t.Errorf("%d requests for one stream", p.streams)
+	}
+	if rec.Conn.Reused == c.Expired {
+		t.Errorf("connection reused: %v", rec.Conn.Reused)
+	}
+	return measure.Request(rec, tr, asked(c, err)), tr, c.Truth(p.moments), err
+}
+
+// TestSockets serves every case over a TCP connection to the driver's own session. Counts and texts are right each time;
+// the figures are compared with what the server did when, by its own stamps.
+func TestSockets(t *testing.T) {
+	benches := map[oracle.Protocol]bench{}
+	for _, c := range oracle.Cases() {
+		if _, is := benches[c.Protocol]; !is {
+			benches[c.Protocol] = open(t, c.Protocol)
+		}
+		b := benches[c.Protocol]
+		t.Run(c.Name, func(t *testing.T) {
+			wrong := map[string]string{"": "never served"} // by figure, what is wrong with its best try
+			for range tries {
+				s, tr, truth, err := b.serve(t, &c)
+				sameWords(t, wantWords(&c), wordsOf(&s, &tr))
+				if w := wrongError(&c, err); w != "" {
+					t.Error(w)
+				}
+				if t.Failed() {
+					return
+				}
+				now := map[string]string{"flags": wrongFlags(&c, &s)}
+				for _, f := range figures(&c, &s, &truth) {
+					now[f.name] = f.wrong(false)
+				}
+				if first := wrong[""] != ""; first {
+					wrong = now
+				}
+				for name, w := range now {
+					if w == "" || c.Close && !strings.HasPrefix(name, "ttf") {
+						delete(wrong, name)
+					}
+				}
+				if len(wrong) == 0 {
+					return
+				}
+			}
+			for _, w := range wrong {
+				t.Errorf("%d tries: %s", tries, w)
+			}
+		})
+	}
+}
+
+// TestSocketPairs holds the client's own prefill rate to 5 %.
+func TestSocketPairs(t *testing.T) {
+	b := open(t, oracle.Chat)
+	for _, p := range oracle.Pairs() {
+		t.Run(p.Name, func(t *testing.T) {
+			var wrong string
+			for range tries {
+				long, _, lt, err := b.serve(t, &p.Long)
+				if err != nil {
+					t.Fatal(err)
+				}
+				probe, _, pt, err := b.serve(t, &p.Probe)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := p.Prefill
+				if want.Why == "" {
+					want.X = float64(p.Long.Want.Prompt.N-p.Probe.Want.Prompt.N) / (lt.TTFT - pt.TTFT) * 1000
+				}
+				wrong = figure{"prefill", measure.PrefillEstimate(&long, &probe), want, 0.05, 0}.wrong(false)
+				if wrong == "" {
+					return
+				}
+			}
+			t.Error(fmt.Sprintf("%d tries: ", tries) + wrong)
+		})
+	}
+}
