@@ -23,6 +23,7 @@ var allowed = map[string][]string{
 	"suites":                       {},
 	"internal/suite":               {"internal/record"}, // the names of the fields that a suite may report
 	"internal/prose":               {},
+	"internal/oracle":              {"drivers", "internal/measure", "internal/stats", "internal/stream"},
 	"internal/measure":             {"internal/stream", "internal/stats"},
 	"internal/hw":                  {"internal/proc"},
 	"internal/store":               {"internal/record", "internal/stream"},

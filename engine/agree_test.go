@@ -90,6 +90,11 @@ func BenchmarkTwoRunsAgree(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
+		for i, run := range runs {
+			for _, row := range run.Rows {
+				b.Logf("run %d %s: %d passes, CV %.4v, longest gap %s ms, flags %v", i+1, row.Key, row.Passes, row.CV, show(row.MaxGapms), row.Flags)
+			}
+		}
 		for n, row := range runs[0].Rows {
 			other := ratesOf(runs[1].Rows[n])
 			for name, x := range ratesOf(row) {

@@ -247,7 +247,7 @@ func hold(for_ time.Duration, pieces bool) func(io.Reader) io.ReadCloser {
 					if _, werr := in.Write(p); werr != nil {
 						return
 					}
-					for began := time.Now(); pieces && time.Since(began) < 150*time.Microsecond; { //nolint:revive // shorter than a sleep can be
+					for began := time.Now(); pieces && time.Since(began) < 150*time.Microsecond; { // shorter than a sleep can be
 					}
 				}
 				if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/llm-speed/llm-speed/internal/clock"
 	"github.com/llm-speed/llm-speed/internal/record"
 	"github.com/llm-speed/llm-speed/internal/sim"
+	"github.com/llm-speed/llm-speed/internal/stream"
 )
 
 // wanted is how a row with a flag should look.
@@ -345,6 +347,44 @@ func TestOtherTraffic(t *testing.T) {
 			}
 		}
 	})
+}
+
+// slowGauge is a server whose gauge still counts our own stream at the first look after it.
+type slowGauge struct {
+	drivers.Session
+	drivers.Tokenizer
+	running *atomic.Int64
+}
+
+func (s slowGauge) Stream(ctx context.Context, r drivers.Request) (stream.Recording, error) {
+	rec, err := s.Session.Stream(ctx, r)
+	s.running.Store(1)
+	return rec, err
+}
+
+func (s slowGauge) Activity(context.Context) (drivers.Activity, error) {
+	return drivers.Activity{Running: int(s.running.Swap(0)), Waiting: drivers.NotKnown}, nil
+}
+
+// TestOurOwnStreamIsNoOtherTraffic: a server may take a moment to count our stream as ended.
+func TestOurOwnStreamIsNoOtherTraffic(t *testing.T) {
+	looks := &atomic.Int64{}
+	b := bed{spec: simdriver.Spec(), url: startSim(t, "").URL()}
+	b.options = func(o *engine.Options) {
+		o.Repeats = 2
+		open := o.Spec.Open
+		o.Spec.Open = func(ctx context.Context, c drivers.Config, n drivers.Need) (drivers.Session, error) {
+			s, err := open(ctx, c, n)
+			if err != nil {
+				return nil, err
+			}
+			return slowGauge{s, drivers.CapsOf(s).Tokenizer, looks}, nil
+		}
+	}
+	row, _ := b.run(t, "one")
+	if said := evidence(row.Flags, "other_traffic"); said != "" || row.Status != record.OK {
+		t.Errorf("row is %s (%s), other_traffic says %q", row.Status, row.Reason, said)
+	}
 }
 
 // TestSimulatedAndQuick: what comes from the simulator says so whichever driver reads it, and so do quick rows.

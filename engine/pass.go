@@ -230,7 +230,7 @@ func (h *passHost) Stream(ctx context.Context, spec builtins.StreamSpec) (builti
 	first := len(h.out.samples)
 	var failed error
 	for i, p := range ps {
-		m := h.measure(p, recs[i], errs[i], spec)
+		m := h.measure(ctx, p, recs[i], errs[i], spec)
 		h.out.samples = append(h.out.samples, m)
 		h.out.recs = append(h.out.recs, recs[i])
 		if m.err != nil && failed == nil {

@@ -190,7 +190,7 @@ func (r *run) build(at int) record.Row {
 	r.server(&row, all)
 	r.declared(&row, plan, good)
 	row.Flags = r.rowFlags(st, &row)
-	row.Rankable = row.Status == record.OK && rankableFlags(row.Flags) && row.CountProvenance <= string(stream.ServerTokens)
+	row.Rankable = row.Status == record.OK && rankableFlags(row.Flags) && !guessed(all) && row.CountProvenance <= string(stream.ServerTokens)
 	if len(row.CV) == 0 {
 		row.CV, row.CI95 = nil, nil
 		row.Reasons["cv"], row.Reasons["ci95"] = "one pass", "one pass"
@@ -481,6 +481,11 @@ func (r *run) rowFlags(st *rowState, row *record.Row) []record.Flag {
 		flags = addFlag(flags, record.Flag{Name: "quick", Evidence: "a quick run: smaller shapes, never compared with full ones"})
 	}
 	return flags
+}
+
+// guessed reports whether any request's tokens were put on its events by an estimate that no tokenizer has borne out.
+func guessed(all []measured) bool {
+	return slices.ContainsFunc(all, func(m measured) bool { return m.TokensHow == measure.Estimated && m.Asked.TextTokens == 0 })
 }
 
 // rankableFlags reports whether a row with these flags may be ranked. A flag that only describes (coalesced events, an

@@ -115,6 +115,7 @@ type decoder struct {
 	last     int  // tokens_predicted so far
 	counted  bool // every event so far stated its count, and none of them ran backwards
 	thinking bool // inside a thinking block
+	unshown  int  // tokens without text inside one
 	began    bool // text was seen
 	text     strings.Builder
 	done     bool
@@ -200,6 +201,9 @@ func (d *decoder) take(p *piece, ev sse.Event) {
 	case p.Content != "":
 		d.out.Events = append(d.out.Events, stream.Event{At: ev.At, Read: ev.Read, Kind: d.kind(p.Content), Text: p.Content, Tokens: tokens})
 	case tokens > 0:
+		if d.thinking {
+			d.unshown += tokens
+		}
 		d.out.Events = append(d.out.Events, stream.Event{At: ev.At, Read: ev.Read, Kind: stream.Silent, Tokens: tokens})
 	}
 }
@@ -290,13 +294,14 @@ func (d *decoder) finish(rec *stream.Recording) {
 	d.out.Extra = drivers.Extra(extra)
 }
 
-// reasoning adds up the tokens of the thinking events, where each is counted. Without any it is 0 only for a model that
-// does not think: others may mark their thinking with tokens that /completion does not show.
+// reasoning adds up the tokens of the thinking events, and those without text between them, where each is counted. Without
+// any it is 0 only for a model that does not think: others may mark their thinking with tokens that /completion does not
+// show.
 func (d *decoder) reasoning(none bool) stream.Count {
 	if !d.counted {
 		return stream.Count{}
 	}
-	n, seen := 0, none
+	n, seen := d.unshown, none || d.unshown > 0
 	for _, e := range d.out.Events {
 		if e.Kind == stream.Reasoning {
 			n, seen = n+e.Tokens, true

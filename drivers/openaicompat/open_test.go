@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -28,8 +29,9 @@ type odd struct {
 	tokenizer   int  // tokens that /tokenize gives; 0 for none
 	honoursEOS  bool // runs on with ignore_eos
 	noUsage     bool
-	template    bool // /apply-template is there
-	fails       int  // status of every stream
+	template    bool   // /apply-template is there
+	fails       int    // status of every stream
+	path        string // of the weights, in /props
 	mu          sync.Mutex
 	requests    []map[string]any
 	authorities []string
@@ -49,6 +51,8 @@ func (o *odd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case path == "/v1/models" && o.models != "":
 		_, _ = io.WriteString(w, o.models)
+	case path == "/props" && o.path != "":
+		_ = json.NewEncoder(w).Encode(map[string]any{"model_path": o.path, "total_slots": 2, "default_generation_settings": map[string]int{"n_ctx": 2048}})
 	case path == "/tokenize" && o.tokenizer > 0 && (in["content"] != nil) == o.template:
 		_ = json.NewEncoder(w).Encode(map[string]any{"tokens": make([]int, o.tokenizer)})
 	case path == "/apply-template" && o.template:
@@ -120,7 +124,10 @@ func start(t *testing.T, o *odd, change func(*drivers.Config)) (drivers.Session,
 
 const twoModels = `{"object":"list","data":[{"id":"text-embedding-x","object":"model"},{"id":"llama-8b","max_model_len":8192},{"id":"qwen-7b","context_length":null}]}`
 
+const trained = `{"object":"list","data":[{"id":"x","owned_by":"llamacpp","meta":{"n_ctx":2048,"n_ctx_train":32768,"size":7}}]}`
+
 func TestOpenLearns(t *testing.T) {
+	weights := filepath.Join(t.TempDir(), "x.gguf")
 	for _, c := range []struct {
 		name   string
 		server *odd
@@ -160,6 +167,10 @@ func TestOpenLearns(t *testing.T) {
 			func(i drivers.Info) any {
 				return []any{i.IgnoresEOS, i.ColdAsked, i.Metadata["server_kind"], i.Metadata["system_fingerprint"]}
 			}, []any{true, true, "llama.cpp", "b7"}, nil},
+		{"llama.cpp's own files", &odd{models: trained, header: "llama.cpp", path: weights}, nil, "",
+			func(i drivers.Info) any { return []any{i.Model.Path, i.ContextMax, i.Model.ContextMax, i.Parallel} }, []any{weights, 2048, 32768, 2}, nil},
+		{"a path in another program's folder is no file of ours", &odd{models: trained, header: "llama.cpp", path: "models/x.gguf"}, nil, "",
+			func(i drivers.Info) any { return i.Model.Path }, "", nil},
 		{"tokenizer of messages", &odd{models: twoModels, tokenizer: 12}, nil, "", func(i drivers.Info) any { return i.Template }, 12, []string{"tokenizer"}},
 		{"tokenizer of text", &odd{models: twoModels, tokenizer: 12, template: true}, nil, "", func(i drivers.Info) any { return i.Template }, 12, []string{"tokenizer"}},
 		{"a tokenizer that counts otherwise is not offered", &odd{models: twoModels, tokenizer: 13}, nil, "", func(i drivers.Info) any { return i.Template }, 11, nil},

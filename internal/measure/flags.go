@@ -69,8 +69,8 @@ func (s *Sample) flags(tr stream.Transcript) []Flag {
 		add(ProvenanceE, "the server counts no tokens; %d events were counted", s.Events)
 	}
 	if asked := s.Asked.PromptTokens; asked > 0 && s.Prompt.Known() {
-		if d := float64(s.Prompt.N)/float64(asked) - 1; math.Abs(d) > maxDrift {
-			add(PromptDrift, "%d prompt tokens, %d asked for (%+.1f %%)", s.Prompt.N, asked, 100*d)
+		if d := float64(s.Prompt.N) - float64(asked); math.Abs(d) > maxDrift*float64(asked) {
+			add(PromptDrift, "%d prompt tokens, %d asked for (%+.1f %%)", s.Prompt.N, asked, 100*d/float64(asked))
 		}
 	}
 	if tr.Truncated {

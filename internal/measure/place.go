@@ -35,7 +35,7 @@ func bears(e stream.Event) bool { return e.Kind != stream.Silent && e.Text != ""
 
 // tally is what placing needs to know of a stream.
 type tally struct {
-	m, reasoning, answer         int     // text-bearing events
+	m, reasoning, answer, tools  int     // text-bearing events; tools are among the answer's
 	bytes, reasoningB, answerB   float64 // of their text
 	stated, silent, statedReason float64 // tokens that the server states for events: all, silent ones, reasoning ones
 	allStated                    bool    // every text-bearing event has its count
@@ -60,6 +60,9 @@ func count(events []stream.Event) tally {
 			t.answer++
 			t.answerB += float64(len(e.Text))
 		}
+		if e.Kind == stream.Tool {
+			t.tools++
+		}
 		if e.Tokens < 0 {
 			t.allStated = false
 		}
@@ -72,9 +75,18 @@ func count(events []stream.Event) tally {
 // token, which some servers count and none streams, or one in a hundred.
 func slack(n float64) float64 { return max(1, n/100) }
 
-// place assigns tokens to events. Counts must have been cleaned; prefix, where given, is the number of tokens in the text
-// up to and including each text-bearing event, by a tokenizer.
-func place(events []stream.Event, c stream.Counts, prefix []int) placement {
+// text is what a tokenizer makes of a stream's text: nothing where there is none.
+type text struct {
+	prefix []int // tokens up to and with each text-bearing event
+	tokens int   // tokens of the whole; 0 where not known
+}
+
+// agrees reports whether the text has about n tokens. Joins of a tokenizer's pieces, and marks around a part of the text,
+// cost a few.
+func (x text) agrees(n float64) bool { return math.Abs(n-float64(x.tokens)) <= max(3, n/50) }
+
+// place assigns tokens to events. Counts must have been cleaned.
+func place(events []stream.Event, c stream.Counts, finish string, x text) placement {
 	p := placement{tokens: make([]float64, len(events))}
 	for i, e := range events {
 		p.tokens[i] = float64(max(e.Tokens, 0))
@@ -86,7 +98,7 @@ func place(events []stream.Event, c stream.Counts, prefix []int) placement {
 	case t.allStated:
 		return p.stated(t, c)
 	}
-	return p.spread(events, t, c, prefix)
+	return p.spread(events, t, c, finish, x)
 }
 
 // stated takes the server's own count for each event, and checks it against the count for the whole.
@@ -119,17 +131,16 @@ func (p placement) stated(t tally, c stream.Counts) placement {
 	return p
 }
 
-// minTextPerToken is how many bytes of text a token has at the least when a server that tells nothing of reasoning sends
-// fewer events than tokens. Prose has 4 to 5, code about 3, Chinese about 4. Less means that tokens were counted whose
+// minTextPerToken is how many bytes of text a token has at the least when a server sends fewer events than tokens. Prose has 4 to 5, code about 3, Chinese about 4. Less means that tokens were counted whose
 // text was never streamed.
-const minTextPerToken = 2
+const minTextPerToken = 3
 
 // maxTextPerToken is how many bytes a visible token can have on average. More means that fewer tokens were hidden than
 // the counts make it look: the reasoning was streamed as part of the answer.
 const maxTextPerToken = 12
 
 // spread puts N tokens on m events that do not state theirs.
-func (p placement) spread(events []stream.Event, t tally, c stream.Counts, prefix []int) placement {
+func (p placement) spread(events []stream.Event, t tally, c stream.Counts, finish string, x text) placement {
 	n, m := float64(c.Output.N), float64(t.m)
 	visible := n - t.silent // tokens that text was streamed for, as far as is known
 	r, rKnown := float64(c.Reasoning.N), c.Reasoning.Known()
@@ -150,6 +161,11 @@ func (p placement) spread(events []stream.Event, t tally, c stream.Counts, prefi
 		p.fill(events, m, t.m, nil, all)
 		p.how, p.whole, p.answer = OneAToken, true, true
 		return p
+	case visible == m+1 && finish == stream.FinishStop:
+		p.fill(events, m, t.m, nil, all)
+		p.how, p.whole, p.answer = OneAToken, true, true
+		p.note = fmt.Sprintf("%.0f tokens for %.0f events: the last is the end of text, which has none; left out", n, m)
+		return p
 	}
 	p.how = Estimated
 
@@ -167,7 +183,7 @@ func (p placement) spread(events []stream.Event, t tally, c stream.Counts, prefi
 		if visible == m {
 			p.how = OneAToken
 		}
-		p.fill(events, visible, t.m, prefix, all)
+		p.fill(events, visible, t.m, x.prefix, all)
 		p.whole, p.answer = true, true
 		return p
 	}
@@ -178,7 +194,7 @@ func (p placement) spread(events []stream.Event, t tally, c stream.Counts, prefi
 		case t.answer == 0 && math.Abs(rest) > slack(n):
 			return p.fail("%.0f tokens are not reasoning, and no event of an answer came", rest)
 		case t.answer == 0:
-			p.fill(events, visible, t.reasoning, prefix, all)
+			p.fill(events, visible, t.reasoning, x.prefix, all)
 			p.whole = true
 			return p
 		case rest <= 0:
@@ -200,12 +216,16 @@ func (p placement) spread(events []stream.Event, t tally, c stream.Counts, prefi
 	switch {
 	case visible > t.bytes:
 		return p.fail("%.0f tokens for %.0f bytes of text: some were never streamed, and how many is not known", visible, t.bytes)
-	case !rKnown && visible > m+slack(visible) && t.bytes < minTextPerToken*visible:
-		return p.fail("%.0f tokens for %.0f bytes of text, and no count of reasoning: hidden tokens can't be told apart", visible, t.bytes)
+	case x.tokens > 0 && visible > m && !x.agrees(visible) && visible > float64(x.tokens):
+		return p.fail("%.0f tokens counted, and the streamed text has %d by the server's tokenizer: when the others were made is not known", visible, x.tokens)
+	case x.tokens == 0 && x.prefix == nil && t.tools > 0 && t.m > 1 && visible > m+slack(visible):
+		return p.fail("%.0f tokens in %d events of a tool call, whose marks no event shows: how many each holds would be an estimate", visible, t.m)
+	case x.tokens == 0 && x.prefix == nil && visible > m+slack(visible) && t.bytes < minTextPerToken*visible:
+		return p.fail("%.0f tokens for %.0f bytes of text in %d events: hidden tokens can't be told apart", visible, t.bytes, t.m)
 	case visible < m && t.reasoning > 0 && visible <= float64(t.answer)+slack(visible):
 		return p.fail("%.0f tokens for %d events, %d of them reasoning: the server's count seems to leave reasoning out", visible, t.m, t.reasoning)
 	}
-	p.fill(events, visible, t.m, prefix, all)
+	p.fill(events, visible, t.m, x.prefix, all)
 	p.whole, p.answer = true, true
 	return p
 }

@@ -26,6 +26,7 @@ type Asked struct {
 	Cold         bool  // the prompt shares no prefix with any before it
 	Template     int   // tokens before the first message's text; negative where not known
 	CacheBlock   int   // granularity of the prompt cache in tokens; below 1 is taken as 1
+	TextTokens   int   // tokens of the whole streamed text by the server's own tokenizer; 0 where not known
 	PrefixTokens []int // tokens of the text up to and with each text-bearing event, by a tokenizer; nil without one
 }
 
@@ -37,6 +38,7 @@ type Step struct {
 
 	answer    bool // has text that is not reasoning
 	reasoning bool
+	bytes     float64 // of its text
 }
 
 // Span is a count of tokens and the time that the server says they took; both 0 where not stated.
@@ -111,7 +113,7 @@ func Request(rec stream.Recording, tr stream.Transcript, asked Asked) Sample {
 			s.Err = "failed without a word"
 		}
 	}
-	p := place(tr.Events, stream.Counts{Output: s.Output, Reasoning: s.Reasoning}, asked.PrefixTokens)
+	p := place(tr.Events, stream.Counts{Output: s.Output, Reasoning: s.Reasoning}, tr.Finish, text{prefix: asked.PrefixTokens, tokens: asked.TextTokens})
 	first := s.steps(tr.Events, p)
 	s.TokensHow, s.Note = p.how, p.note
 	s.countEvents(tr.Events, p)
@@ -133,8 +135,9 @@ func clean(c stream.Count) stream.Count {
 	return c
 }
 
-// steps merges the events of one read, carries silent tokens on to the next step that has text (those before the first
-// into n[1]), and leaves out those after the last. It returns the tokens of the first text-bearing event alone.
+// steps merges the events of one read, and those of reads with one stamp: what came at t_1 is not in (t_1, t_L]. It carries
+// silent tokens on to the next step that has text (those before the first into n[1]), and leaves out those after the last.
+// It returns the tokens of the first text-bearing event alone.
 func (s *Sample) steps(events []stream.Event, p placement) (firstEvent float64) {
 	var step Step
 	var carry float64
@@ -149,7 +152,7 @@ func (s *Sample) steps(events []stream.Event, p placement) (firstEvent float64) 
 		step = Step{}
 	}
 	for i, e := range events {
-		if i > 0 && e.Read != events[i-1].Read {
+		if i > 0 && e.Read != events[i-1].Read && e.At != events[i-1].At {
 			flush()
 		}
 		step.Tokens += p.tokens[i]
@@ -160,6 +163,7 @@ func (s *Sample) steps(events []stream.Event, p placement) (firstEvent float64) 
 			continue
 		}
 		s.Events++
+		step.bytes += float64(len(e.Text))
 		if step.Events == 0 {
 			step.At = e.At
 		}
@@ -302,20 +306,23 @@ func (s *Sample) placed(p placement, firstEvent float64) {
 }
 
 // guessed says why the tokens of step k weigh too much to be an estimate; empty where they do not. What is not known of
-// them is by how much they differ from one a token: where N is nearly m, little is.
+// them is by how much they differ from one a token: where N is nearly m, little is. An event that holds much of the text
+// may hold as much of the tokens, whatever an even spread gives it: a parser that held the start back sends it in one piece.
 func (s *Sample) guessed(k int, p placement) string {
-	of, events := tokensOf(s.Steps[k:]), 0
+	of, events, bytes := tokensOf(s.Steps[k:]), 0, 0.0
 	for _, st := range s.Steps[k:] {
 		events += st.Events
+		bytes += st.bytes
 	}
 	if p.how != Estimated || s.Asked.PrefixTokens != nil || of == 0 {
 		return ""
 	}
 	doubt := math.Abs(of-float64(events)) / max(of, float64(events))
-	if s.Steps[k].Tokens*doubt <= maxFirstShare*of {
+	share := max(s.Steps[k].Tokens/of, s.Steps[k].bytes/bytes)
+	if share*doubt <= maxFirstShare {
 		return ""
 	}
-	return fmt.Sprintf("how many tokens the first event holds is an estimate, and it is %.0f %% of them", 100*s.Steps[k].Tokens/of)
+	return fmt.Sprintf("how many tokens the first event holds is an estimate, and it may be %.0f %% of them", 100*share)
 }
 
 // rate is the decode rate from step k on: the tokens after it, over the time after it.
@@ -329,7 +336,7 @@ func (s *Sample) rate(k int, p placement, stamps string) Value {
 	case s.Events < 2:
 		return Unknown("one text-bearing event: a rate needs two")
 	case len(s.Steps) == 1:
-		return Unknown("all %d events came in one read", s.Events)
+		return Unknown("all %d events came in one read, or at one moment: no time passed", s.Events)
 	case k == len(s.Steps)-1:
 		return Unknown("one read with text: a rate needs two")
 	case s.guessed(k, p) != "":

@@ -64,6 +64,14 @@ func reasoningCases() []Case {
 			Wrong: []Wrong{{AllTokens, "decode", 391.9}},
 		},
 		Case{
+			Name: "hidden reasoning, running counts", Traps: []int{17}, Protocol: Chat, Asked: cold(241), HeadAt: 10 * ms,
+			Naive: "391.9 instead of 200 tok/s", Says: "200 tok/s: what was counted before the first text falls before t_1",
+			Writes: (&tape{cum: 117, more: `,"usage":{"prompt_tokens":1000,"completion_tokens":%d}`}).run(20*ms, 5*ms, 124, 1, content).end(1000, 241, 0, -1).writes,
+			Want: plain(Want{Output: usageOf(241), Events: 124, How: "stated", TTFT: is(20), TTFA: is(20), E2E: is(635),
+				Decode: is(200), P50: is(5), P95: fewTokens, TokensPerEvent: is(1), Stalls: is(0)}),
+			Wrong: []Wrong{{AllTokens, "decode", 391.9}},
+		},
+		Case{
 			Name: "hidden reasoning, uncounted", Traps: []int{17}, Protocol: Chat, Asked: cold(364), HeadAt: 10 * ms,
 			Naive: "1152.4 instead of 200 tok/s", Says: "no rate: hidden tokens can't be told apart",
 			Writes: new(tape).run(20*ms, 5*ms, 64, 1, content).end(1000, 364, 0, -1).writes,
