@@ -148,6 +148,19 @@ func TestColdIsCold(t *testing.T) {
 	}
 }
 
+// A proxy that lets nothing through until it has waited makes the client's rate another one than the server's.
+func TestBufferedIsOver(t *testing.T) {
+	o := small(t)
+	o.Prompts, o.Output, o.Turns = []int{512}, 256, -1
+	r, err := Run(t.Context(), openSim(t, sim.Options{}, "buffer=400"), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said, why := verdicts(r); said[nameDecode] != "over" || r.Agreed {
+		t.Errorf("%v %v", said, why)
+	}
+}
+
 // A cache of whole blocks holds what the ids share, less the rest of a block.
 func TestCacheBlocks(t *testing.T) {
 	r, err := Run(t.Context(), openSim(t, sim.Options{CacheBlock: 16}, ""), small(t))

@@ -125,7 +125,7 @@ func message(text string) drivers.Prompt {
 // prompt makes a cold prompt of about so many tokens: a salt, text, and a task with a long answer.
 func (r *run) prompt(ctx context.Context, label string, tokens int) (drivers.Prompt, error) {
 	words := 0
-	make := func() drivers.Prompt {
+	build := func() drivers.Prompt {
 		return message(r.Source.Salt(r.Seed, label) + r.Source.Text(r.Seed, label, words) + "\n\n" + r.Source.Task(r.Seed))
 	}
 	if r.perWord == 0 {
@@ -133,11 +133,11 @@ func (r *run) prompt(ctx context.Context, label string, tokens int) (drivers.Pro
 	}
 	words = max(int(float64(tokens-60)/r.perWord), 1)
 	if r.caps.Tokenizer == nil {
-		return make(), nil
+		return build(), nil
 	}
-	// Two tries bring it near; the exact length does not matter, since every figure goes by the length that it has.
-	for range 3 {
-		p := make()
+	// A few tries bring it near; the exact length does not matter, since every figure goes by the length that it has.
+	for range 5 {
+		p := build()
 		ids, err := r.caps.Tokenizer.Tokenize(ctx, p)
 		if err != nil {
 			return p, fmt.Errorf("count the tokens of a prompt: %w", err)
@@ -145,14 +145,14 @@ func (r *run) prompt(ctx context.Context, label string, tokens int) (drivers.Pro
 		if math.Abs(float64(len(ids)-tokens)) <= 0.01*float64(tokens) {
 			return p, nil
 		}
-		next := max(words+int(float64(tokens-len(ids))/max(r.perWord, 0.5)), 1)
+		r.perWord = max(float64(len(ids)-40)/float64(words), 0.5)
+		next := max(words+int(math.Round(float64(tokens-len(ids))/r.perWord)), 1)
 		if next == words {
 			return p, nil
 		}
-		r.perWord = max(float64(len(ids)-40)/float64(words), 0.5)
 		words = next
 	}
-	return make(), nil
+	return build(), nil
 }
 
 // cold runs the warm-up, the short probes and the cold prompts, each length in turn within a repeat so that a machine that

@@ -72,7 +72,7 @@ func TestALoadedMachineIsFlagged(t *testing.T) {
 	var spinning sync.WaitGroup
 	for range 2 * runtime.GOMAXPROCS(0) {
 		spinning.Go(func() {
-			for !stop.Load() { //nolint:revive // it is there to use the CPU
+			for !stop.Load() {
 			}
 		})
 	}

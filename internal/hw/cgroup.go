@@ -2,23 +2,10 @@ package hw
 
 import (
 	"io/fs"
-	"os"
 	"path"
 	"strconv"
 	"strings"
 )
-
-// root is the file system that Linux tells about itself in.
-func root() fs.FS { return os.DirFS("/") }
-
-// read gives a small file's text without space around it; "" where it can't be read.
-func read(files fs.FS, name string) string {
-	b, err := fs.ReadFile(files, name)
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(b))
-}
 
 // cgroupLimits gives the tightest CPU and memory limit of the control groups that this process is in, versions 1 and 2; nil
 // is no limit. Inside a container the own path may not be visible: then the mount's top is the container's group.

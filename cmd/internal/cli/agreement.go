@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -36,14 +37,14 @@ func agreement(r *agree.Report) string {
 		}
 		fmt.Fprintf(&b, "%-42s%9s%9s%9s%6s %s\n", c.What, figure(c.Client, c.Unit), figure(c.Server, c.Unit), percent(c.Difference), limit(c), verdict)
 		if c.Reason != "" {
-			why = append(why, wrap(c.What+": "+c.Reason, "- ", agreementWidth))
+			why = append(why, wrap(c.What+": "+c.Reason, "- "))
 		}
 	}
 	if len(why) > 0 {
 		b.WriteString("\n" + strings.Join(why, ""))
 	}
 	b.WriteString(beside(r.Bench))
-	b.WriteString("\n" + wrap(meaning(r), "", agreementWidth))
+	b.WriteString("\n" + wrap(meaning(r), ""))
 	return b.String()
 }
 
@@ -67,9 +68,9 @@ func beside(bench *agree.Bench) string {
 		return ""
 	}
 	var b strings.Builder
-	b.WriteString("\n" + wrap(strings.Join(nonEmpty("llama-bench on the same file", bench.Build), ", build ")+": "+orElse(bench.Command, "not run"), "", agreementWidth))
+	b.WriteString("\n" + wrap(strings.Join(nonEmpty("llama-bench on the same file", bench.Build), ", build ")+": "+orElse(bench.Command, "not run"), ""))
 	if bench.Reason != "" {
-		b.WriteString(wrap(bench.Reason, "  ", agreementWidth))
+		b.WriteString(wrap(bench.Reason, "  "))
 	}
 	for _, t := range bench.Tests {
 		spread := ""
@@ -79,7 +80,7 @@ func beside(bench *agree.Bench) string {
 		fmt.Fprintf(&b, "  %-6s %9s tok/s%-10s client %s, server %s against it\n", t.Name, report.Number(t.TPS), spread, percent(t.ClientRatio), percent(t.ServerRatio))
 	}
 	if bench.Note != "" {
-		b.WriteString(wrap(bench.Note, "  ", agreementWidth))
+		b.WriteString(wrap(bench.Note, "  "))
 	}
 	return b.String()
 }
@@ -100,7 +101,10 @@ func percent(v *float64) string {
 	if v == nil {
 		return "–"
 	}
-	return strconv.FormatFloat(100**v, 'f', 2, 64) + " %"
+	if math.Abs(*v) < 0.00005 {
+		return "0 %"
+	}
+	return fmt.Sprintf("%+.2f %%", 100**v)
 }
 
 func limit(c agree.Comparison) string {
@@ -113,13 +117,13 @@ func limit(c agree.Comparison) string {
 	return strconv.FormatFloat(100**c.Limit, 'f', -1, 64) + " %"
 }
 
-// wrap breaks a text into lines of at most so many columns, the first with lead before it and the others as far in.
-func wrap(text, lead string, width int) string {
+// wrap breaks a text into lines, the first with lead before it and the others as far in.
+func wrap(text, lead string) string {
 	var b strings.Builder
 	line := lead
 	empty := true
 	for word := range strings.FieldsSeq(text) {
-		if !empty && len([]rune(line))+1+len([]rune(word)) > width {
+		if !empty && len([]rune(line))+1+len([]rune(word)) > agreementWidth {
 			b.WriteString(line + "\n")
 			line, empty = strings.Repeat(" ", len([]rune(lead))), true
 		}
