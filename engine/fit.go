@@ -97,17 +97,17 @@ func oneMessage(text string) drivers.Prompt {
 
 // fitted generates a prompt of the target length in the backend's own tokens, template included. With a tokenizer it is
 // exact, or at most fitTolerance shorter where the prompt is long; without one it follows from counts that the server
-// stated for other prompts (at 4k tokens or less), and counted is nil.
-func (h *passHost) fitted(ctx context.Context, label string, target int, salted bool) (p drivers.Prompt, counted *int, err error) {
+// stated for other prompts (at 4k tokens or less), and counted and head are nil.
+func (h *passHost) fitted(ctx context.Context, label string, target int, salted bool) (p drivers.Prompt, counted *int, head []int32, err error) {
 	if h.s.caps.Tokenizer == nil {
 		if err := h.learnByServer(ctx, target); err != nil {
-			return drivers.Prompt{}, nil, err
+			return drivers.Prompt{}, nil, nil, err
 		}
 		x := text{label: label, words: h.s.fit.words(target), salt: salted}
 		if x.words == 0 {
 			x.tight, x.words = true, int(float64(target)/2/max(h.s.fit.perWord, 1))
 		}
-		return h.generated(x), nil, nil
+		return h.generated(x), nil, nil, nil
 	}
 	x := text{label: label, salt: salted}
 	count := func(words, fill int) (int, error) {
@@ -117,6 +117,7 @@ func (h *passHost) fitted(ctx context.Context, label string, target int, salted 
 		if err != nil {
 			return 0, fmt.Errorf("count the tokens of a prompt: %w", err)
 		}
+		head = h.s.headOf(ids)
 		return len(ids), nil
 	}
 	near := func(n int) bool {
@@ -128,13 +129,13 @@ func (h *passHost) fitted(ctx context.Context, label string, target int, salted 
 	for words := h.s.fit.words(target); high < 0 || high-low > 1; {
 		n, err := count(words, 0)
 		if err != nil {
-			return drivers.Prompt{}, nil, err
+			return drivers.Prompt{}, nil, nil, err
 		}
 		if !x.tight {
 			h.s.fit.learn(words, n)
 		}
 		if near(n) {
-			return p, &n, nil
+			return p, &n, head, nil
 		}
 		step := int(math.Round(float64(target-n) / max(h.s.fit.perWord, 0.5)))
 		if n <= target {
@@ -145,7 +146,7 @@ func (h *passHost) fitted(ctx context.Context, label string, target int, salted 
 			words += min(step, -1)
 		}
 		if high == 0 && x.tight {
-			return p, &n, nil // the template alone is longer
+			return p, &n, head, nil // the template alone is longer
 		}
 		if high == 0 {
 			x.tight, high, words = true, -1, max(int(float64(target)/4/max(h.s.fit.perWord, 1)), 1)
@@ -161,7 +162,7 @@ func (h *passHost) fitted(ctx context.Context, label string, target int, salted 
 	for fill := target - lowCount; fill >= 0; fill-- {
 		n, err := count(low, fill)
 		if err != nil {
-			return drivers.Prompt{}, nil, err
+			return drivers.Prompt{}, nil, nil, err
 		}
 		if n <= target && n > bestCount {
 			best, bestCount = p, n
@@ -170,7 +171,7 @@ func (h *passHost) fitted(ctx context.Context, label string, target int, salted 
 			break
 		}
 	}
-	return best, &bestCount, nil
+	return best, &bestCount, head, nil
 }
 
 // learnByServer makes sure that the server's own counts of two prompts are known, by short unmeasured requests of at most

@@ -96,7 +96,7 @@ func (h *passHost) prefill(m *measured) (measure.Value, string) {
 		return measure.Unknown("the prompt was not cold, and the server states no prefill time"), ""
 	case !m.Prompt.Known():
 		return measure.Unknown("the server does not state the prompt's length"), ""
-	case probe.cached.Known() && probe.cached.N > max(h.s.info.Template, 0):
+	case probe.cached.Known() && probe.cached.N > probe.shared:
 		return measure.Unknown("the short probe was not cold"), ""
 	}
 	v := measure.PrefillByClient(m.Prompt.N, m.First-m.Send, probe.tokens, probe.ttft)

@@ -88,6 +88,7 @@ type prompt struct {
 	parent *prompt // that it extends
 	stated int     // prompt tokens that the server stated when it was streamed; 0 before
 	before int     // tokens that the template puts before the salt; negative where not known
+	head   []int32 // its first tokens; nil where the backend can't count
 	seen   bool    // has been streamed
 }
 
@@ -111,7 +112,7 @@ func (h *passHost) Prompt(ctx context.Context, spec builtins.PromptSpec) (builti
 			return builtins.Prompt{}, fmt.Errorf("a prompt of %d tokens is over the limit of %d", spec.Tokens, maxPromptLen)
 		}
 		p.target = spec.Tokens
-		p.Prompt, p.count, err = h.fitted(ctx, label, spec.Tokens, spec.Cold)
+		p.Prompt, p.count, p.head, err = h.fitted(ctx, label, spec.Tokens, spec.Cold)
 	case spec.Extends > 0:
 		p.parent, err = h.promptOf(spec.Extends)
 		if err == nil {
@@ -142,7 +143,7 @@ func (h *passHost) Prompt(ctx context.Context, spec builtins.PromptSpec) (builti
 			return builtins.Prompt{}, h.r.redact(fmt.Errorf("count the tokens of a prompt: %w", err))
 		}
 		n := len(p.ids)
-		p.count = &n
+		p.count, p.head = &n, h.s.headOf(p.ids)
 		if p.cold {
 			if err := h.measureTemplate(ctx, p, spec, label); err != nil {
 				return builtins.Prompt{}, h.r.redact(err)
@@ -224,6 +225,12 @@ func (h *passHost) Stream(ctx context.Context, spec builtins.StreamSpec) (builti
 	}
 	traffic := h.watchTraffic(ctx)
 	h.r.doing("streaming")
+	for _, p := range ps {
+		if p.cold && p.head != nil && !p.seen {
+			p.before = max(p.before, h.s.heads.shares(p.head))
+		}
+		h.s.heads.remember(p.head)
+	}
 	recs, errs := h.release(ctx, ps, spec)
 	h.r.doing("measuring")
 

@@ -26,6 +26,7 @@ type session struct {
 	timings bool         // the server states its prefill time
 	probe   *coldProbe   // P0 of measurement.md section 3; nil until taken
 	fit     fitModel
+	heads   heads
 }
 
 // needFor gives the need that a session opened for rows[at] should have: its own, widened to the ordinary rows of the

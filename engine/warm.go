@@ -20,6 +20,7 @@ type coldProbe struct {
 	tokens int
 	ttft   time.Duration
 	cached stream.Count
+	shared int    // tokens that it may share with prompts before it
 	why    string // why there is none; empty where there is
 }
 
@@ -57,6 +58,7 @@ func (h *passHost) takeProbe(ctx context.Context) error {
 	var ttfts []float64
 	for range 3 {
 		p := oneMessage(h.r.prose.Salt(h.r.opt.Seed, fmt.Sprintf("probe/%d", h.r.nextProbe())) + "Say yes.")
+		probe.shared = max(probe.shared, h.s.info.Template, h.s.heads.shares(h.s.headOfPrompt(ctx, p)))
 		rec, tr, err := h.r.unmeasured(ctx, h.s, p, 2)
 		if err != nil {
 			return fmt.Errorf("cold probe: %w", err)
@@ -80,6 +82,7 @@ func (h *passHost) takeProbe(ctx context.Context) error {
 
 // unmeasured runs a request whose times are used for nothing but deadlines.
 func (r *run) unmeasured(ctx context.Context, s *session, p drivers.Prompt, output int) (stream.Recording, stream.Transcript, error) {
+	s.heads.remember(s.headOfPrompt(ctx, p))
 	rec, err := s.Stream(ctx, drivers.Request{
 		Prompt: p, OutputTokens: output, Seed: r.opt.Seed, Slot: drivers.AnySlot,
 		FirstByteWithin: r.firstByteWithin(4096), IdleWithin: r.idleWithin(),
