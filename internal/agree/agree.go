@@ -92,6 +92,7 @@ type Report struct {
 	Comparisons []Comparison `json:"comparisons"`
 	Requests    []Request    `json:"requests"`
 	Bench       *Bench       `json:"llama_bench"`
+	BenchReason string       `json:"llama_bench_reason"` // why there is none; empty where there is
 }
 
 // schema names the form of a Report.
@@ -142,7 +143,7 @@ func Run(ctx context.Context, s drivers.Session, o Options) (*Report, error) {
 	r.report = Report{
 		Schema: schema, Backend: info.Backend, Version: info.Version, Build: info.Build, Model: info.Model.Name,
 		Seed: fmt.Sprintf("%016x", o.Seed), Simulated: info.Simulated, Attached: info.Attached,
-		Comparisons: []Comparison{}, Requests: []Request{},
+		Comparisons: []Comparison{}, Requests: []Request{}, BenchReason: "not asked for",
 	}
 	if err := r.cold(ctx); err != nil {
 		return nil, err

@@ -169,7 +169,7 @@ func (b *Bench) parse(text string) error {
 
 // Beside puts llama-bench's figures next to ours, those of the shortest prompt.
 func (r *Report) Beside(b *Bench) {
-	r.Bench = b
+	r.Bench, r.BenchReason = b, ""
 	for i := range b.Tests {
 		t := &b.Tests[i]
 		for _, c := range r.Comparisons {

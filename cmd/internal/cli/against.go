@@ -105,6 +105,7 @@ func (a *app) compare(ctx context.Context, spec drivers.Spec, config drivers.Con
 	}
 	path := a.benchFor(spec, config, info)
 	if path == "" || info.Model.Path == "" {
+		r.BenchReason = "no llama-bench beside a llama-server that was started for this, or no model file"
 		return r, nil
 	}
 	config.Log("llama-bench on the same file")
