@@ -15,7 +15,7 @@ func peakBytes(p *os.ProcessState) int64 {
 		return 0
 	}
 	if runtime.GOOS == "darwin" {
-		return int64(u.Maxrss) // bytes there, kilobytes elsewhere
+		return int64(u.Maxrss) //nolint:unconvert // 32 bits on some systems; bytes there, kilobytes elsewhere
 	}
-	return int64(u.Maxrss) << 10
+	return int64(u.Maxrss) << 10 //nolint:unconvert // 32 bits on some systems
 }
