@@ -46,6 +46,21 @@ func (r *run) observe(row *RowPlan, p *passResult) {
 	}
 }
 
+// remember takes the rates of a row of an earlier document.
+func (r *run) remember(row *record.Row) {
+	for i := range row.Samples {
+		s := &row.Samples[i]
+		if s.TTFTms == nil || *s.TTFTms <= 0 || s.Prompt.N == nil || s.DecodeTPS == nil {
+			continue
+		}
+		uncached := *s.Prompt.N
+		if s.Cached.N != nil {
+			uncached -= *s.Cached.N
+		}
+		r.rates = append(r.rates, rate{key: row.Key, context: *s.Prompt.N, prefill: float64(uncached) / *s.TTFTms * 1000, decode: *s.DecodeTPS})
+	}
+}
+
 // predict says how long one pass of a row will take, from the row before it with the nearest context; 0 where no row has
 // shown a rate yet.
 func (r *run) predict(row *RowPlan) (time.Duration, string) {

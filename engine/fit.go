@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -52,7 +53,7 @@ func (m *fitModel) learn(words, tokens int) {
 // words inverts the line.
 func (m *fitModel) words(tokens int) int {
 	if len(m.points) == 0 {
-		return max(int(float64(tokens-60)/1.35), 1)
+		return max(int(float64(tokens-60)/usualPerWord), 1)
 	}
 	return max(int(math.Round((float64(tokens)-m.base)/m.perWord)), 0)
 }
@@ -62,11 +63,12 @@ var filler = [...]string{" and", " so", " on", " we", " go", " with", " it", " a
 
 // text is the shape of a generated prompt.
 type text struct {
-	label string
-	words int
-	fill  int  // filler words after them
-	salt  bool //
-	tight bool // a short salt and a short task, for tokenizers under which the usual ones are too long for the target
+	label     string
+	words     int
+	fill      int    // filler words after them
+	salt      bool   //
+	saltLabel string // of the salt, where it is not the text's
+	tight     bool   // a short salt and a short task, for tokenizers under which the usual ones are too long for the target
 }
 
 // tightSalt is how much of a salt a tight prompt keeps: 32 random bits.
@@ -77,7 +79,7 @@ func (h *passHost) generated(x text) drivers.Prompt {
 	var out strings.Builder
 	task := h.r.prose.Task(h.r.opt.Seed)
 	if x.salt {
-		salt := h.r.prose.Salt(h.r.opt.Seed, x.label)
+		salt := h.r.prose.Salt(h.r.opt.Seed, cmp.Or(x.saltLabel, x.label))
 		if x.tight {
 			salt, task = salt[:tightSalt]+" ", "Write on."
 		}
@@ -95,21 +97,19 @@ func oneMessage(text string) drivers.Prompt {
 	return drivers.Prompt{Messages: []chat.Message{{Role: "user", Content: text}}}
 }
 
+// usualPerWord is how many tokens a word of generated text has on common tokenizers: the first guess of every fit.
+const usualPerWord = 1.35
+
 // fitted generates a prompt of the target length in the backend's own tokens, template included. With a tokenizer it is
-// exact, or at most fitTolerance shorter where the prompt is long; without one it follows from counts that the server
-// stated for other prompts (at 4k tokens or less), and counted and head are nil.
+// exact, or at most fitTolerance shorter where the prompt is long; without one see fittedByServer, and counted and head
+// are nil. The same label and target give the same bytes on the same tokenizer, whatever was fitted before.
 func (h *passHost) fitted(ctx context.Context, label string, target int, salted bool) (p drivers.Prompt, counted *int, head []int32, err error) {
 	if h.s.caps.Tokenizer == nil {
-		if err := h.learnByServer(ctx, target); err != nil {
-			return drivers.Prompt{}, nil, nil, err
-		}
-		x := text{label: label, words: h.s.fit.words(target), salt: salted}
-		if x.words == 0 {
-			x.tight, x.words = true, int(float64(target)/2/max(h.s.fit.perWord, 1))
-		}
-		return h.generated(x), nil, nil, nil
+		p, err = h.fittedByServer(ctx, label, target, salted)
+		return p, nil, nil, err
 	}
 	x := text{label: label, salt: salted}
+	own := fitModel{perWord: usualPerWord}
 	count := func(words, fill int) (int, error) {
 		x.words, x.fill = words, fill
 		p = h.generated(x)
@@ -126,18 +126,18 @@ func (h *passHost) fitted(ctx context.Context, label string, target int, salted 
 	}
 	// The longest text that is not over the target: the line's guess, then between what was too short and what too long.
 	low, lowCount, high := -1, 0, -1
-	for words := h.s.fit.words(target); high < 0 || high-low > 1; {
+	for words := own.words(target); high < 0 || high-low > 1; {
 		n, err := count(words, 0)
 		if err != nil {
 			return drivers.Prompt{}, nil, nil, err
 		}
 		if !x.tight {
-			h.s.fit.learn(words, n)
+			own.learn(words, n)
 		}
 		if near(n) {
 			return p, &n, head, nil
 		}
-		step := int(math.Round(float64(target-n) / max(h.s.fit.perWord, 0.5)))
+		step := int(math.Round(float64(target-n) / max(own.perWord, 0.5)))
 		if n <= target {
 			low, lowCount = words, n
 			words += max(step, 1)
@@ -149,7 +149,7 @@ func (h *passHost) fitted(ctx context.Context, label string, target int, salted 
 			return p, &n, head, nil // the template alone is longer
 		}
 		if high == 0 {
-			x.tight, high, words = true, -1, max(int(float64(target)/4/max(h.s.fit.perWord, 1)), 1)
+			x.tight, high, words = true, -1, max(int(float64(target)/4/max(own.perWord, 1)), 1)
 			continue
 		}
 		if high > 0 {
@@ -174,30 +174,70 @@ func (h *passHost) fitted(ctx context.Context, label string, target int, salted 
 	return best, &bestCount, head, nil
 }
 
-// learnByServer makes sure that the server's own counts of two prompts are known, by short unmeasured requests of at most
-// 4k tokens.
-func (h *passHost) learnByServer(ctx context.Context, target int) error {
-	sizes := []int{60, 240}
-	if target > 400 {
-		sizes = append(sizes, 2400)
-	}
-	for _, words := range sizes {
-		known := false
-		for _, p := range h.s.fit.points {
-			known = known || p.words == words
+// mostCounted is the longest prompt that is sent only to be counted; longer ones are extrapolated.
+const mostCounted = 4096
+
+// fittedByServer fits a prompt by the server's own counts of short unmeasured requests: of the very text under another
+// salt where that is short, else of its beginning. Where nobody counts, words stand for tokens and the row says so.
+func (h *passHost) fittedByServer(ctx context.Context, label string, target int, salted bool) (drivers.Prompt, error) {
+	x := text{label: label, salt: salted, words: max(int(float64(target-60)/usualPerWord), 0)}
+	ask := func(words int) (int, error) {
+		probe := x
+		probe.words, probe.saltLabel = words, fmt.Sprintf("%s/count/%d", label, words)
+		_, tr, err := h.r.unmeasured(ctx, h.s, h.generated(probe), 2)
+		switch {
+		case err != nil:
+			return 0, fmt.Errorf("learn how many tokens a prompt has: %w", err)
+		case !tr.Counts.Prompt.Known():
+			return 0, nil
 		}
-		if known {
+		return tr.Counts.Prompt.N, nil
+	}
+	if target > mostCounted {
+		own := fitModel{}
+		for _, words := range []int{600, 2400} {
+			n, err := ask(words)
+			if err != nil || n == 0 {
+				return h.generated(x), err
+			}
+			own.learn(words, n)
+		}
+		x.words = own.words(target)
+		return h.generated(x), nil
+	}
+	perWord, lastWords, lastCount := usualPerWord, -1, 0
+	for range 3 {
+		n, err := ask(x.words)
+		if err != nil || n == 0 || n == target {
+			return h.generated(x), err
+		}
+		if n > target && x.words == 0 {
+			if x.tight {
+				return h.generated(x), nil // the template alone is longer
+			}
+			x.tight, x.words, lastWords = true, int(float64(target)/4/usualPerWord), -1
 			continue
 		}
-		label := fmt.Sprintf("fit/%d/%d", words, h.r.nextProbe())
-		_, tr, err := h.r.unmeasured(ctx, h.s, h.generated(text{label: label, words: words, salt: true}), 2)
-		if err != nil {
-			return fmt.Errorf("learn how many tokens a prompt has: %w", err)
+		if lastWords >= 0 && x.words != lastWords {
+			perWord = min(max(float64(n-lastCount)/float64(x.words-lastWords), 0.5), 8)
 		}
-		if !tr.Counts.Prompt.Known() {
-			return nil // nobody counts here; words stand for tokens and the row says so
+		lastWords, lastCount = x.words, n
+		step := int(math.Round(float64(target-n) / perWord))
+		if step == 0 {
+			x.fill = max(target-n, 0) // less than a word is missing
+			break
 		}
-		h.s.fit.learn(words, tr.Counts.Prompt.N)
+		x.words = max(x.words+step, 0)
+		if abs(step) <= 4 && target > 1024 {
+			break // within half a percent: not worth another request
+		}
 	}
-	return nil
+	return h.generated(x), nil
+}
+
+func abs(n int) int {
+	if n < 0 {
+		return -n
+	}
+	return n
 }

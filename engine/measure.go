@@ -31,11 +31,14 @@ func (h *passHost) measure(ctx context.Context, p *prompt, rec stream.Recording,
 	asked.TextTokens = h.textTokens(ctx, m.tr)
 	m.Sample = measure.Request(rec, m.tr, asked)
 	m.maxHit, m.maxBound = h.maxHit(p)
-	m.prefill, m.prefillHow = h.prefill(&m)
+	m.prefill, m.prefillHow = h.prefill(&m, len(spec.Prompts) == 1)
 	m.rec = rec
 	m.rec.Data, m.rec.Reads = nil, nil
 	m.tr.Events = nil
 	p.seen = true
+	if rec.Conn.Connect > 0 {
+		h.r.addConn(rec.Conn)
+	}
 	if m.tr.Counts.Prompt.Known() {
 		p.stated = m.tr.Counts.Prompt.N
 	}
@@ -79,7 +82,9 @@ func (h *passHost) textTokens(ctx context.Context, tr stream.Transcript) int {
 
 // prefill is the prefill rate by the server's own time where it states one, else the client's estimate against the cold
 // probe (measurement.md section 3).
-func (h *passHost) prefill(m *measured) (measure.Value, string) {
+//
+// The estimate is for a stream that runs alone: beside others its TTFT holds the time that the server spent on theirs.
+func (h *passHost) prefill(m *measured, alone bool) (measure.Value, string) {
 	if m.ServerPrefill.Known {
 		return m.ServerPrefill, measure.PrefillServer
 	}
@@ -88,6 +93,8 @@ func (h *passHost) prefill(m *measured) (measure.Value, string) {
 	}
 	probe := h.s.probe
 	switch {
+	case !alone:
+		return measure.Unknown("the server states no prefill time, and an estimate is made only for a stream that runs alone"), ""
 	case m.Failed():
 		return measure.Unknown("the stream failed: %s", m.Err), ""
 	case probe.why != "":

@@ -173,10 +173,6 @@ func (h *passHost) measureTemplate(ctx context.Context, p *prompt, spec builtins
 // assembled makes one user message out of generated parts. The salt is the pass's, so that a shared part can be reused
 // within the pass and never across passes.
 func (h *passHost) assembled(spec builtins.PromptSpec) drivers.Prompt {
-	perWord := h.s.fit.perWord
-	if perWord == 0 {
-		perWord = 1.3
-	}
 	text := ""
 	if spec.Cold {
 		text = h.r.prose.Salt(h.r.opt.Seed, fmt.Sprintf("%s/%d/parts", h.row.Key, h.pass))
@@ -186,7 +182,7 @@ func (h *passHost) assembled(spec builtins.PromptSpec) drivers.Prompt {
 		if part.Shared == "" {
 			label = fmt.Sprintf("%s/%d/%d/fresh/%d", h.row.Key, h.pass, len(h.prompts)+1, i)
 		}
-		text += h.r.prose.Text(h.r.opt.Seed, label, int(float64(part.Tokens)/perWord)) + "\n\n"
+		text += h.r.prose.Text(h.r.opt.Seed, label, int(float64(part.Tokens)/usualPerWord)) + "\n\n"
 	}
 	return drivers.Prompt{Messages: []chat.Message{{Role: "user", Content: text + h.r.prose.Task(h.r.opt.Seed)}}}
 }

@@ -30,22 +30,28 @@ func (r *run) redact(err error) error {
 }
 
 func (r *run) redactText(s string) string {
-	if key := r.opt.Config.APIKey; key.IsSet() {
-		return strings.ReplaceAll(s, key.Reveal(), "***")
+	for _, secret := range r.hidden() {
+		s = strings.ReplaceAll(s, secret, "***")
 	}
 	return s
+}
+
+// hidden lists what must appear in no text: the key, and what the session adds to it.
+func (r *run) hidden() []string {
+	if key := r.opt.Config.APIKey; key.IsSet() {
+		return append([]string{key.Reveal()}, r.secrets...)
+	}
+	return r.secrets
 }
 
 // redactRecording takes the key out of what is kept of a stream. Stars of the same length stand for it, so that no stamp
 // moves to another byte.
 func (r *run) redactRecording(rec stream.Recording) stream.Recording {
-	key := r.opt.Config.APIKey
-	if !key.IsSet() {
-		return rec
-	}
-	secret := []byte(key.Reveal())
-	if bytes.Contains(rec.Data, secret) {
-		rec.Data = bytes.ReplaceAll(rec.Data, secret, bytes.Repeat([]byte("*"), len(secret)))
+	for _, s := range r.hidden() {
+		secret := []byte(s)
+		if bytes.Contains(rec.Data, secret) {
+			rec.Data = bytes.ReplaceAll(rec.Data, secret, bytes.Repeat([]byte("*"), len(secret)))
+		}
 	}
 	rec.Fault = r.redactText(rec.Fault)
 	return rec

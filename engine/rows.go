@@ -189,13 +189,24 @@ func (r *run) build(at int) record.Row {
 	r.counts(&row, good, all)
 	r.server(&row, all)
 	r.declared(&row, plan, good)
+	if p := probeOf(st); p != nil && strings.Contains(row.PrefillHow, measure.PrefillEstimated) {
+		row.ColdProbe = &record.Probe{Tokens: p.tokens, TTFTms: p.ttft.Seconds() * 1000, Cached: countOf(p.cached)}
+	}
 	row.Flags = r.rowFlags(st, &row)
-	row.Rankable = row.Status == record.OK && rankableFlags(row.Flags) && !guessed(all) && row.CountProvenance <= string(stream.ServerTokens)
+	row.Rankable = row.Status == record.OK && rankableFlags(row.Flags) && !guessed(all) && slices.Contains([]string{"A", "B", "C"}, row.CountProvenance)
 	if len(row.CV) == 0 {
 		row.CV, row.CI95 = nil, nil
 		row.Reasons["cv"], row.Reasons["ci95"] = "one pass", "one pass"
 	}
 	return row
+}
+
+// probeOf is the cold probe of the session that a row ran on; nil where there was none.
+func probeOf(st *rowState) *coldProbe {
+	if st.session == nil {
+		return nil
+	}
+	return st.session.probe
 }
 
 // fill computes figures over passes: the median is the headline, CV and interval stand beside it.
@@ -443,7 +454,11 @@ func (r *run) rowFlags(st *rowState, row *record.Row) []record.Flag {
 	var other *record.Flag
 	for _, p := range st.passes {
 		for i := range p.samples {
-			samples = append(samples, p.samples[i].Sample)
+			s := p.samples[i].Sample
+			if s.Failed() { // what else is odd about half a stream is a consequence
+				s.Flags = slices.DeleteFunc(slices.Clone(s.Flags), func(f measure.Flag) bool { return f.Name != measure.Errors })
+			}
+			samples = append(samples, s)
 			if p.samples[i].other != nil {
 				other = p.samples[i].other
 			}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -37,8 +38,10 @@ type run struct {
 	first   *drivers.Info // of the first session
 	rates   []rate        // what rows so far have shown
 	result  *record.Result
-	probes  int
-	machine func() // waits for what was seen of the machine, and writes it down
+	connsMu sync.Mutex    // warm-ups run at once
+	conns   []stream.Conn // that were opened
+	secrets []string      // beside the key: what the session says must appear nowhere
+	machine func()        // waits for what was seen of the machine, and writes it down
 	runFlag []record.Flag
 }
 
@@ -142,19 +145,37 @@ func (r *run) begin(ctx context.Context) error {
 	}
 	r.result.Environment.Events = []string{}
 	if old := r.opt.Resume; old != nil {
-		r.result.StartedAt = old.StartedAt
-		r.result.Environment.Events = append(old.Environment.Events, "resumed at "+r.clock.Wall(r.clock.Now()).UTC().Format(time.RFC3339))
-		for i := range r.rows {
-			for n := range old.Rows {
-				if old.Rows[n].Key == r.rows[i].Key && old.Rows[n].Status == record.OK {
-					r.state[i].kept = &old.Rows[n]
-					r.result.Raw = append(r.result.Raw, rawOf(old, &old.Rows[n])...)
-				}
-			}
-		}
+		r.goOn(old)
 	}
 	r.machine = r.look(ctx)
 	return r.save()
+}
+
+// goOn takes over what an earlier document holds: all of it stays until something better is there, so that a run that
+// can't go on after all has lost nothing.
+func (r *run) goOn(old *record.Result) {
+	fresh := r.result
+	kept := *old
+	r.result = &kept
+	r.result.State, r.result.FinishedAt, r.result.Client, r.result.Budget = record.Running, nil, fresh.Client, fresh.Budget
+	r.result.Rows, r.result.Raw = slices.Clone(old.Rows), []record.RawFile{}
+	r.result.Reasons = maps.Clone(old.Reasons)
+	if r.result.Reasons == nil {
+		r.result.Reasons = record.Reasons{}
+	}
+	r.result.Environment.Events = append(slices.Clone(old.Environment.Events), "resumed at "+r.clock.Wall(r.clock.Now()).UTC().Format(time.RFC3339))
+	for n := range old.Rows {
+		row := &old.Rows[n]
+		planned := slices.IndexFunc(r.rows, func(p RowPlan) bool { return p.Key == row.Key })
+		if row.Status != record.OK && planned >= 0 {
+			continue
+		}
+		r.result.Raw = append(r.result.Raw, rawOf(old, row)...)
+		if planned >= 0 {
+			r.state[planned].kept = row
+			r.remember(row)
+		}
+	}
 }
 
 // rawOf lists the raw files that a row of an earlier document refers to.
@@ -273,7 +294,9 @@ func (r *run) openFirst(ctx context.Context) error {
 		r.result.Reasons["calibration"] = err.Error()
 	}
 	r.result.Calibration, r.runFlag = receipt, flags
-	r.result.Flags = append(r.result.Flags, flags...)
+	for _, f := range flags {
+		r.result.Flags = addFlag(r.result.Flags, f)
+	}
 	return r.save()
 }
 
@@ -284,7 +307,7 @@ func (r *run) describeSession(s *session) {
 		Name: i.Backend, Version: i.Version, Build: i.Build, Attached: i.Attached, URLKind: i.URLKind, Caps: s.caps.Names(), Metadata: i.Metadata,
 	}
 	if i.Simulated {
-		r.result.Flags = append(r.result.Flags, record.Flag{Name: "simulated", Evidence: "the answers come from the built-in simulator, not from a model"})
+		r.result.Flags = addFlag(r.result.Flags, record.Flag{Name: "simulated", Evidence: "the answers come from the built-in simulator, not from a model"})
 	}
 	m := record.Model{Ref: fileName(i.Model.Ref), Name: fileName(i.Model.Name), Quant: i.Model.Quant}
 	if i.Model.SizeBytes > 0 {
@@ -333,7 +356,19 @@ func (r *run) row(ctx context.Context, at int) error {
 		st.reason = fmt.Sprintf("predicted to take %s a pass (from the rates of %s), over the limit of %s; --long runs it all the same", t.Round(time.Second), from, maxRowTime)
 		return nil
 	}
+	reopened := false
 	for len(st.passes) < row.Passes {
+		if r.broken && !reopened { // a server that went is given one more chance a row
+			reopened = true
+			if again, err := r.ready(ctx, at); err == nil {
+				s = again
+			} else if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+		}
+		if r.broken {
+			break
+		}
 		if err := r.one(ctx, at, s); err != nil {
 			return err
 		}
@@ -404,6 +439,9 @@ func (r *run) one(ctx context.Context, at int, s *session) error {
 		st.reason = fmt.Sprintf("pass %d: %v", n, h.out.err)
 	case err != nil:
 		return err
+	case len(h.out.samples) == 0:
+		st.status, st.reason = record.Failed, "the program streamed nothing"
+		h.out.err = errors.New(st.reason)
 	default:
 		st.status = record.OK
 	}
@@ -464,23 +502,21 @@ func (r *run) saveRow(at int) error {
 
 // place puts a row where the plan has it.
 func (r *run) place(row record.Row) {
-	done := map[string]record.Row{row.Key: row}
+	done := map[string]record.Row{}
 	for _, old := range r.result.Rows {
-		if old.Key != row.Key {
-			done[old.Key] = old
-		}
+		done[old.Key] = old
 	}
-	for i := range r.rows {
-		if k := r.state[i].kept; k != nil {
-			done[k.Key] = *k
-		}
-	}
+	done[row.Key] = row
+	others := slices.DeleteFunc(slices.Clone(r.result.Rows), func(old record.Row) bool {
+		return slices.ContainsFunc(r.rows, func(p RowPlan) bool { return p.Key == old.Key })
+	})
 	r.result.Rows = r.result.Rows[:0:0]
 	for i := range r.rows {
 		if d, ok := done[r.rows[i].Key]; ok {
 			r.result.Rows = append(r.result.Rows, d)
 		}
 	}
+	r.result.Rows = append(r.result.Rows, others...)
 }
 
 // finish closes the document: state, flags, what the machine looked like afterwards, the model's digest.
@@ -490,11 +526,6 @@ func (r *run) finish(ctx context.Context, err error) error {
 		// Nothing was measured: the document stays as the record of a run that could not begin.
 		r.result.State = record.Partial
 		return r.save()
-	}
-	for i := range r.rows {
-		if k := r.state[i].kept; k != nil && len(r.result.Rows) < len(r.rows) {
-			r.place(*k)
-		}
 	}
 	late := context.WithoutCancel(ctx)
 	r.result.Environment.After = r.known("environment_after", describe(late, r.opt.State))
@@ -529,17 +560,23 @@ func (r *run) finish(ctx context.Context, err error) error {
 	return r.save()
 }
 
-// network sums up the connections of the timed streams.
+// addConn notes a connection that was opened.
+func (r *run) addConn(c stream.Conn) {
+	r.connsMu.Lock()
+	defer r.connsMu.Unlock()
+	r.conns = append(r.conns, c)
+}
+
+// network sums up the connections that were opened, for timed streams and for warm-ups.
 func (r *run) network() {
+	if len(r.conns) == 0 {
+		return
+	}
 	median := func(of func(stream.Conn) time.Duration) *float64 {
 		var ms []float64
-		for _, st := range r.state {
-			for _, p := range st.passes {
-				for i := range p.samples {
-					if d := of(p.samples[i].rec.Conn); d > 0 {
-						ms = append(ms, d.Seconds()*1000)
-					}
-				}
+		for _, c := range r.conns {
+			if d := of(c); d > 0 {
+				ms = append(ms, d.Seconds()*1000)
 			}
 		}
 		if x, ok := stats.Median(ms); ok {
@@ -552,8 +589,17 @@ func (r *run) network() {
 		DNSms: median(func(c stream.Conn) time.Duration { return c.DNS }),
 		TLSms: median(func(c stream.Conn) time.Duration { return c.TLS }),
 	}
-	if r.result.Network.RTTms == nil {
-		r.result.Reasons["network.rtt_ms"] = "every timed stream used a connection that was open already"
+	for name, v := range map[string]struct {
+		x   *float64
+		why string
+	}{
+		"network.rtt_ms": {r.result.Network.RTTms, "no connection was opened"},
+		"network.dns_ms": {r.result.Network.DNSms, "the server was given by its address"},
+		"network.tls_ms": {r.result.Network.TLSms, "the connection is not encrypted"},
+	} {
+		if v.x == nil {
+			r.result.Reasons[name] = v.why
+		}
 	}
 }
 
@@ -573,10 +619,4 @@ func (r *run) note(format string, args ...any) {
 	if w := r.opt.Watch.Note; w != nil {
 		w(r.redactText(fmt.Sprintf(format, args...)))
 	}
-}
-
-// nextProbe numbers the unmeasured prompts of a run, so that none shares its text with another.
-func (r *run) nextProbe() int {
-	r.probes++
-	return r.probes
 }

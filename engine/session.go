@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/llm-speed/llm-speed/drivers"
@@ -25,7 +26,6 @@ type session struct {
 	warmed  map[int]bool // degrees of parallelism that have had their warm-up
 	timings bool         // the server states its prefill time
 	probe   *coldProbe   // P0 of measurement.md section 3; nil until taken
-	fit     fitModel
 	heads   heads
 }
 
@@ -79,6 +79,13 @@ func (r *run) ready(ctx context.Context, at int) (*session, error) {
 			drivers.ErrModelNotFound, r.first.Model.Name, r.first.Backend, r.first.Version, s.info.Model.Name, s.info.Version)
 	}
 	r.session, r.broken = s, false
+	if l, ok := s.Session.(interface{ Secrets() []string }); ok {
+		for _, secret := range l.Secrets() {
+			if secret != "" && !slices.Contains(r.secrets, secret) {
+				r.secrets = append(r.secrets, secret)
+			}
+		}
+	}
 	return s, nil
 }
 

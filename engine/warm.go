@@ -35,7 +35,7 @@ func (h *passHost) warm(ctx context.Context, parallel int) error {
 	errs := make([]error, parallel)
 	var wg sync.WaitGroup
 	for i := range parallel {
-		p := h.generated(text{label: fmt.Sprintf("warm/%d", h.r.nextProbe()), words: 24, salt: true})
+		p := h.generated(text{label: fmt.Sprintf("warm/%s/%d/%d/%d", h.row.Key, h.pass, parallel, i), words: 24, salt: true})
 		wg.Go(func() { _, trs[i], errs[i] = h.r.unmeasured(ctx, h.s, p, warmTokens) })
 	}
 	wg.Wait()
@@ -56,8 +56,8 @@ func (h *passHost) warm(ctx context.Context, parallel int) error {
 func (h *passHost) takeProbe(ctx context.Context) error {
 	probe := &coldProbe{why: "no cold probe: its tokens are not known"}
 	var ttfts []float64
-	for range 3 {
-		p := oneMessage(h.r.prose.Salt(h.r.opt.Seed, fmt.Sprintf("probe/%d", h.r.nextProbe())) + "Say yes.")
+	for i := range 3 {
+		p := oneMessage(h.r.prose.Salt(h.r.opt.Seed, fmt.Sprintf("probe/%s/%d/%d", h.row.Key, h.pass, i)) + "Say yes.")
 		probe.shared = max(probe.shared, h.s.info.Template, h.s.heads.shares(h.s.headOfPrompt(ctx, p)))
 		rec, tr, err := h.r.unmeasured(ctx, h.s, p, 2)
 		if err != nil {
@@ -87,6 +87,9 @@ func (r *run) unmeasured(ctx context.Context, s *session, p drivers.Prompt, outp
 		Prompt: p, OutputTokens: output, Seed: r.opt.Seed, Slot: drivers.AnySlot,
 		FirstByteWithin: r.firstByteWithin(4096), IdleWithin: r.idleWithin(),
 	})
+	if rec.Conn.Connect > 0 {
+		r.addConn(rec.Conn)
+	}
 	if err != nil {
 		return rec, stream.Transcript{}, r.redact(err)
 	}

@@ -33,6 +33,7 @@ const (
 const (
 	maxTokensPerEvent = 1.1
 	maxDrift          = 0.01
+	driftTokens       = 2   // a salt's own tokens vary by so many: without a tokenizer no short prompt can be fitted closer
 	burstGap          = 0.2 // ms: an ICL p50 below it is that of a buffer being emptied
 	longGap           = 5.0 // ms: longer than a burst takes; a model that decodes below 0.2 ms a token makes none
 	longGaps          = 3   // so many make it periodic
@@ -69,7 +70,7 @@ func (s *Sample) flags(tr stream.Transcript) []Flag {
 		add(ProvenanceE, "the server counts no tokens; %d events were counted", s.Events)
 	}
 	if asked := s.Asked.PromptTokens; asked > 0 && s.Prompt.Known() {
-		if d := float64(s.Prompt.N) - float64(asked); math.Abs(d) > maxDrift*float64(asked) {
+		if d := float64(s.Prompt.N) - float64(asked); math.Abs(d) > max(maxDrift*float64(asked), driftTokens) {
 			add(PromptDrift, "%d prompt tokens, %d asked for (%+.1f %%)", s.Prompt.N, asked, 100*d/float64(asked))
 		}
 	}

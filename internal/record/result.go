@@ -184,20 +184,28 @@ type Row struct {
 	ContextFinal *int     `json:"context_final_tokens,omitempty"` // prompt and output of the last turn
 
 	Passes          int                `json:"passes"`
-	Requests        int                `json:"requests"`          // timed requests over all passes
-	CV              map[string]float64 `json:"cv"`                // coefficient of variation over passes, by metric; null with one pass
-	CI95            map[string]CI      `json:"ci95"`              // 95 % interval over passes, by metric; null with one pass
-	TokensPerEvent  *float64           `json:"tokens_per_event"`  //
-	TokensHow       string             `json:"n_i"`               // "stated", "one a token" or "estimated": how tokens were put on events
-	CountProvenance string             `json:"count_provenance"`  // worst of the row: A to E
-	Cold            string             `json:"cold"`              // "proved", "assumed", "broken", or "reuse" where reuse is the point
-	Flags           []Flag             `json:"flags"`             //
-	Server          *Server            `json:"server"`            // the server's own figures
-	Samples         []Sample           `json:"samples"`           // one a timed request
-	Batches         []Batch            `json:"batches,omitempty"` // one a barrier release
-	Metrics         map[string]Metric  `json:"metrics,omitempty"` // what the suite declares
-	Reports         []string           `json:"reports"`           // which fields the suite wants shown, in order
+	Requests        int                `json:"requests"`             // timed requests over all passes
+	CV              map[string]float64 `json:"cv"`                   // coefficient of variation over passes, by metric; null with one pass
+	CI95            map[string]CI      `json:"ci95"`                 // 95 % interval over passes, by metric; null with one pass
+	TokensPerEvent  *float64           `json:"tokens_per_event"`     //
+	TokensHow       string             `json:"n_i"`                  // "stated", "one a token" or "estimated": how tokens were put on events
+	CountProvenance string             `json:"count_provenance"`     // worst of the row: A to E
+	Cold            string             `json:"cold"`                 // "proved", "assumed", "broken", or "reuse" where reuse is the point
+	Flags           []Flag             `json:"flags"`                //
+	Server          *Server            `json:"server"`               // the server's own figures
+	Samples         []Sample           `json:"samples"`              // one a timed request
+	Batches         []Batch            `json:"batches,omitempty"`    // one a barrier release
+	ColdProbe       *Probe             `json:"cold_probe,omitempty"` // what an estimated prefill rate was taken against
+	Metrics         map[string]Metric  `json:"metrics,omitempty"`    // what the suite declares
+	Reports         []string           `json:"reports"`              // which fields the suite wants shown, in order
 	Reasons         Reasons            `json:"reasons,omitempty"`
+}
+
+// Probe is the short cold prompt of an estimated prefill rate: P0 and TTFT(P0) of measurement.md section 3.
+type Probe struct {
+	Tokens int     `json:"tokens"`
+	TTFTms float64 `json:"ttft_ms"`
+	Cached Count   `json:"cached"`
 }
 
 // CI is an interval.
