@@ -2,8 +2,10 @@ package report
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"slices"
 	"strconv"
@@ -89,7 +91,7 @@ func Explain(w io.Writer, r *record.Result, row, metric string, load Loader, sty
 	p.wrapped(plain, "status   ", join(": ", string(v.Status), v.Reason))
 	if v.Status == record.OK {
 		p.packed(plain, "counts   ", facts("provenance "+provenanceText(v.CountProvenance), tokensHow(v.TokensHow), coldText(v.Cold)), separator)
-		p.wrapped(plain, "passes   ", fmt.Sprintf("%d, with %d timed requests", v.Passes, v.Requests))
+		p.wrapped(plain, "passes   ", fmt.Sprintf("%d, with %s", v.Passes, Count(v.Requests, "timed request")))
 	}
 	for _, name := range names {
 		x := v.look(name)
@@ -170,6 +172,13 @@ func figure(p *page, r rowView, v value) {
 	}
 	if v.Name == "prefill_tps" && r.PrefillHow != "" {
 		p.wrapped(plain, "  method   ", r.PrefillHow)
+		if c := r.ColdProbe; c != nil {
+			cached := "cached tokens not stated"
+			if c.Cached.N != nil {
+				cached = Count(*c.Cached.N, "cached token") + ", provenance " + c.Cached.From
+			}
+			p.packed(plain, "  probe    ", []string{"P0 " + Count(c.Tokens, "token"), fmt.Sprintf("TTFT(P0) %.3f ms", c.TTFTms), cached}, separator)
+		}
 	}
 	if cv, ok := r.CV[v.Name]; ok {
 		p.wrapped(plain, "  spread   ", "CV "+percent(cv)+intervalText(r.CI95, v))
@@ -275,6 +284,9 @@ func samples(p *page, r rowView) {
 			p.wrapped(yellow, fmt.Sprintf("  %d.%d ", s.Pass, s.Stream), "flags: "+strings.Join(s.Flags, ", "))
 		}
 	}
+	for _, why := range windowReasons(r.Samples) {
+		p.wrapped(dim, "  win – ", why)
+	}
 	var server [][]string
 	for _, s := range r.Samples {
 		if s.ServerPrefill != nil || s.ServerDecode != nil {
@@ -289,6 +301,26 @@ func samples(p *page, r rowView) {
 			p.wrapped(dim, "", r.Server.Definition)
 		}
 	}
+}
+
+// windowReasons says why windows are unknown, each reason once with the requests that it is about.
+func windowReasons(samples []record.Sample) []string {
+	var order []string
+	of := map[string][]string{}
+	for _, s := range samples {
+		why := s.Reasons["window_tokens"]
+		if s.WindowKnown || why == "" {
+			continue
+		}
+		if of[why] == nil {
+			order = append(order, why)
+		}
+		of[why] = append(of[why], fmt.Sprintf("%d.%d", s.Pass, s.Stream))
+	}
+	for i, why := range order {
+		order[i] = why + " (" + strings.Join(of[why], ", ") + ")"
+	}
+	return order
 }
 
 // batches lists each barrier release and its window.
@@ -324,6 +356,7 @@ func rawFiles(p *page, r *record.Result, v rowView, load Loader) {
 	}
 	p.line(plain, "")
 	p.line(bold, "raw frames, every byte and stamp")
+	missing := false
 	for _, name := range used {
 		i := slices.IndexFunc(r.Raw, func(f record.RawFile) bool { return f.Path == name })
 		if i < 0 {
@@ -340,7 +373,12 @@ func rawFiles(p *page, r *record.Result, v rowView, load Loader) {
 		recs, err := load(f)
 		if err != nil {
 			p.packed(dim, "    ", about, separator)
-			p.wrapped(red, "    ", err.Error())
+			if absent := errors.Is(err, fs.ErrNotExist); !absent {
+				p.wrapped(red, "    ", err.Error())
+			} else if !missing {
+				missing = true
+				p.wrapped(yellow, "    ", "not here: raw files stay in the folder of run "+r.RunID+" on the machine that it was made on")
+			}
 			continue
 		}
 		p.packed(dim, "    ", append(about, "the file matches"), separator)
@@ -356,7 +394,7 @@ func rawFiles(p *page, r *record.Result, v rowView, load Loader) {
 			}
 		}
 		if more := shown - shownRecordings; more > 0 {
-			p.line(dim, "    and %d more streams", more)
+			p.line(dim, "    and %s", strings.Replace(Count(more, "stream"), " ", " more ", 1))
 		}
 	}
 }

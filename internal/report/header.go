@@ -45,7 +45,11 @@ func header(p *page, r *record.Result) {
 	p.line(bold, "%s", join(" ", "llm-speed", r.Suite.Name, r.Suite.Version))
 	put("model", modelText(r.Model))
 	put("backend", backendText(r.Backend))
-	put("machine", machineText(r))
+	machine := machineText(r)
+	if why := r.Reasons["fingerprint"]; machine == "" && why != "" {
+		machine = "not known: " + why
+	}
+	put("machine", machine)
 	digest := ShortDigest(r.Suite.Digest)
 	if digest != "" && !r.Suite.Official {
 		digest += " (not one of this program's own)"

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"strconv"
 	"strings"
 
 	"github.com/llm-speed/llm-speed/internal/record"
@@ -24,7 +23,7 @@ func Line(row record.Row) string {
 		parts = append(parts, string(row.Status))
 	}
 	if row.Passes > 1 {
-		parts = append(parts, strconv.Itoa(row.Passes)+" passes")
+		parts = append(parts, Count(row.Passes, "pass"))
 	}
 	return head + strings.Join(parts, separator)
 }

@@ -99,6 +99,18 @@ func percent(ratio float64) string {
 	return strconv.FormatFloat(p, 'f', 1, 64) + " %"
 }
 
+// Count shows how many there are of a thing: "1 row", "2 rows", "3 passes".
+func Count(n int, noun string) string {
+	switch {
+	case n == 1:
+	case strings.HasSuffix(noun, "s"), strings.HasSuffix(noun, "ch"), strings.HasSuffix(noun, "x"):
+		noun += "es"
+	default:
+		noun += "s"
+	}
+	return thousands(strconv.Itoa(n)) + " " + noun
+}
+
 // bytesText shows a size: 4.9 GB.
 func bytesText(n int64) string {
 	v, unit := float64(n), "B"

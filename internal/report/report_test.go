@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,6 +74,7 @@ func full() *record.Result {
 	}
 	long := row("W3", "long-context-decay", "W3/context=32768", map[string]any{"context": float64(32768)}, 5312.5, 6418, 151.8)
 	long.PrefillHow = "estimated"
+	long.ColdProbe = &record.Probe{Tokens: 16, TTFTms: 21.3, Cached: record.Count{N: is(0), From: "B"}}
 	long.Reports = append(common[:len(common):len(common)], "prefix_cache_hit_rate", "decode_decay")
 	long.Relative = map[string]*float64{"decode_decay": is(1.0)}
 	long.Reasons = record.Reasons{"prefix_cache_hit_rate": "the server does not state cached tokens"}
@@ -184,7 +187,7 @@ func TestExplain(t *testing.T) {
 	}
 	for _, c := range []struct{ name, row, metric string }{
 		{"explain-row.txt", "W1", ""}, {"explain-one.txt", "W1", "decode_tps"}, {"explain-batch.txt", "W4/8", ""},
-		{"explain-strange.txt", "Z9/3/deep", ""}, {"explain-null.txt", "W3/32k", "prefix_cache_hit_rate"}, {"explain-skipped.txt", "W3/context=131072", ""},
+		{"explain-strange.txt", "Z9/3/deep", ""}, {"explain-null.txt", "W3/32k", "prefix_cache_hit_rate"}, {"explain-estimated.txt", "W3/32k", "prefill_tps"}, {"explain-skipped.txt", "W3/context=131072", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out bytes.Buffer
@@ -193,6 +196,52 @@ func TestExplain(t *testing.T) {
 			}
 			golden(t, c.name, out.Bytes())
 		})
+	}
+}
+
+// A document without its raw files says so once, not once a file.
+func TestExplainWithoutRawFiles(t *testing.T) {
+	var out bytes.Buffer
+	load := func(f record.RawFile) ([]stream.Recording, error) {
+		return nil, fmt.Errorf("open %s: %w", f.Path, fs.ErrNotExist)
+	}
+	if err := Explain(&out, full(), "W1", "", load, Style{Width: 200}); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(out.String(), "not here: raw files stay in the folder of run 20260304-050607-ab12"); n != 1 {
+		t.Errorf("said %d times:\n%s", n, out.String())
+	}
+	if strings.Contains(out.String(), "does not exist") {
+		t.Errorf("an error of its own for each file:\n%s", out.String())
+	}
+}
+
+// What is null shows the reason that the document has, also where it is of the whole object or of the run.
+func TestReasonsOfNulls(t *testing.T) {
+	r := full()
+	r.Fingerprint, r.Reasons = nil, record.Reasons{"fingerprint": "no /proc here"}
+	r.Rows[0].Reports = []string{"server.queue_ms"}
+	r.Rows[0].Reasons = record.Reasons{"server": "the server states no times of its own"}
+	r.Rows[0].Samples[0].WindowKnown, r.Rows[0].Samples[0].Reasons = false, record.Reasons{"window_tokens": "tokens can't be put on events"}
+	var table, explained bytes.Buffer
+	if err := errors.Join(Table(&table, r, Style{Width: 120}), Explain(&explained, r, "W1", "", nil, Style{Width: 120})); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"machine  not known: no /proc here", "not known: the server states no times of its own"} {
+		if !strings.Contains(table.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, table.String())
+		}
+	}
+	if want := "win – tokens can't be put on events (1.1)"; !strings.Contains(explained.String(), want) {
+		t.Errorf("the explanation lacks %q:\n%s", want, explained.String())
+	}
+}
+
+func TestCount(t *testing.T) {
+	for want, got := range map[string]string{"0 rows": Count(0, "row"), "1 row": Count(1, "row"), "2 rows": Count(2, "row"), "1 pass": Count(1, "pass"), "3 passes": Count(3, "pass"), "1,000 tokens": Count(1000, "token")} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }
 

@@ -183,7 +183,7 @@ func (t *table) cell(r rowView, c column, spread bool) string {
 	if v.Unit == "ms" {
 		text = Millis(*v.Num)
 	}
-	if c.name == "prefill_tps" && r.PrefillHow == "estimated" {
+	if c.name == "prefill_tps" && strings.Contains(r.PrefillHow, "estimated") {
 		text, t.estimated = "≈"+text, true
 	}
 	if ratio, ok := r.spread(v); ok && spread {
@@ -238,7 +238,7 @@ func (t *table) row(r rowView, label string, l layout, widths []int) {
 		parts = append(parts, v.Title+" "+v.String()+t.mark(v))
 	}
 	if r.Passes > 1 {
-		parts = append(parts, fmt.Sprintf("%d passes", r.Passes))
+		parts = append(parts, Count(r.Passes, "pass"))
 	}
 	if !l.spread {
 		for _, c := range l.columns {

@@ -93,7 +93,8 @@ func (r rowView) look(name string) value {
 		v.Text = map[bool]string{true: "yes", false: "no"}[x]
 	}
 	if !v.known() && v.Reason == "" {
-		v.Reason = cmp.Or(r.Reasons[wholeRow], r.Reason, "not measured in this row")
+		whole, _, _ := strings.Cut(name, ".") // why server is null is why server.queue_ms is
+		v.Reason = cmp.Or(r.Reasons[whole], r.Reasons[wholeRow], r.Reason, "not measured in this row")
 	}
 	return v
 }

@@ -1,5 +1,5 @@
 // Package store keeps runs in the user's data directory: one folder a run, with result.json, the raw recordings that it
-// names, and a lock. It never uploads, never deletes a run, and changes no file of a run that another process holds.
+// names, and a lock. It never uploads, never deletes a run that holds anything measured, and changes no file of a run that another process holds.
 package store
 
 import (

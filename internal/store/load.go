@@ -21,6 +21,9 @@ const maxResult = 256 << 20
 // ErrNotFound means that no run has the name.
 var ErrNotFound = errors.New("no such run")
 
+// ErrNoResult means that a run's folder lacks its document: it ended before it saved anything, or was damaged.
+var ErrNoResult = errors.New("damaged: no " + resultName)
+
 // Saved is a run as read back.
 type Saved struct {
 	Result *record.Result
@@ -53,7 +56,28 @@ func (s *Store) Load(ref string) (*Saved, error) {
 	case info.IsDir():
 		return readRun(ref)
 	}
-	return readResult(ref)
+	saved, err := readResult(ref)
+	if err != nil {
+		return nil, err
+	}
+	s.findRaw(saved)
+	return saved, nil
+}
+
+// findRaw leads a document that was copied away from its raw files back to its run's folder, where that is here. Their
+// hashes are in the document, so that files of another run can't pass for its own.
+func (s *Store) findRaw(saved *Saved) {
+	if _, err := os.Stat(filepath.Join(saved.Dir, rawName)); err == nil || checkID(saved.Result.RunID) != nil {
+		return
+	}
+	if dir := s.runDir(saved.Result.RunID); isFolder(dir) {
+		saved.Dir = dir
+	}
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // find gives the id that a reference means; the error wraps ErrNotFound where there is none.
@@ -133,7 +157,7 @@ func (s *Store) List() ([]Entry, error) {
 func readRun(dir string) (*Saved, error) {
 	saved, err := readResult(filepath.Join(dir, resultName))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("run %s holds no %s: it ended before it saved anything: %w", filepath.Base(dir), resultName, err)
+		return nil, fmt.Errorf("run %s: %w", filepath.Base(dir), ErrNoResult)
 	}
 	return saved, err
 }

@@ -107,6 +107,24 @@ func (r *Run) Save(res *record.Result) error {
 	})
 }
 
+// Discard closes a run that measured nothing and removes its folder. It refuses a run that holds recordings.
+func (r *Run) Discard() error {
+	if r.lock == nil {
+		return nil
+	}
+	if entries, err := os.ReadDir(filepath.Join(r.dir, rawName)); err == nil && len(entries) > 0 {
+		return errors.Join(fmt.Errorf("remove run %s: it holds recordings", r.id), r.Close())
+	}
+	// Closed first: Windows removes no open file. The id is this run's alone, so nobody waits for the lock.
+	if err := r.Close(); err != nil {
+		return fmt.Errorf("remove run %s: %w", r.id, err)
+	}
+	if err := os.RemoveAll(r.dir); err != nil {
+		return fmt.Errorf("remove run %s: %w", r.id, err)
+	}
+	return nil
+}
+
 // Close gives the run free for others. Closing twice is allowed.
 func (r *Run) Close() error {
 	if r.lock == nil {

@@ -47,6 +47,9 @@ func (a *app) againstServer(ctx context.Context, f againstFlags, asJSON bool) er
 	if err != nil {
 		return err
 	}
+	if err := f.check(); err != nil {
+		return err
+	}
 	a.warnKey(f.target)
 	ctx, stop := a.interruptible(ctx, func() {})
 	defer stop()
@@ -56,6 +59,9 @@ func (a *app) againstServer(ctx context.Context, f againstFlags, asJSON bool) er
 	}
 	options, err := f.optionsOf(spec, true)
 	if err != nil {
+		return err
+	}
+	if err := a.checkSim(spec, options); err != nil {
 		return err
 	}
 	config := a.config(f.target)
@@ -91,11 +97,8 @@ func (a *app) againstServer(ctx context.Context, f againstFlags, asJSON bool) er
 // by then: both at once would share the machine.
 func (a *app) compare(ctx context.Context, spec drivers.Spec, config drivers.Config, o agree.Options) (*agree.Report, error) {
 	session, err := spec.Open(ctx, config, o.Need())
-	switch {
-	case errors.Is(err, drivers.ErrNoModel), errors.Is(err, drivers.ErrModelNotFound):
-		return nil, fail(exitBackend, "llm-speed list-models", err)
-	case err != nil:
-		return nil, fail(exitBackend, spec.Start, err)
+	if err != nil {
+		return nil, fail(exitBackend, backendHint(spec, err), err)
 	}
 	info := session.Info()
 	r, err := agree.Run(ctx, session, o)

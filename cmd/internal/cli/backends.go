@@ -14,6 +14,7 @@ import (
 	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/drivers/all"
 	"github.com/llm-speed/llm-speed/internal/clock"
+	"github.com/llm-speed/llm-speed/internal/sim"
 )
 
 // detectWithin is how long looking for backends may take.
@@ -77,6 +78,34 @@ func (t target) optionsOf(spec drivers.Spec, strict bool) (map[string]string, er
 		}
 	}
 	return options, nil
+}
+
+// check refuses what makes no sense of a target, before anything is looked for.
+func (t target) check() error {
+	if t.llamaPath != "" && !exists(t.llamaPath) {
+		return usagef("--llama-cpp-path %s: there is no such file or folder", t.llamaPath)
+	}
+	return nil
+}
+
+// checkSim refuses values that the simulator does not know, where the spec is the simulator's.
+func (a *app) checkSim(spec drivers.Spec, options map[string]string) error {
+	if spec.Kind != drivers.Simulated {
+		return nil
+	}
+	for _, o := range spec.Options {
+		var err error
+		switch value := orElse(options[o.Name], a.Env(o.Env)); o.Name {
+		case "profile":
+			_, err = sim.Lookup(value)
+		case "traps":
+			_, err = sim.ParseTraps(value)
+		}
+		if err != nil {
+			return fail(exitUsage, "llm-speed sim --help", fmt.Errorf("option %s of backend %s: %w", o.Name, spec.Name, err))
+		}
+	}
+	return nil
 }
 
 // registry is the list of drivers.
@@ -168,7 +197,7 @@ func nothingFound(answers []seen, t target) error {
 	var b strings.Builder
 	b.WriteString("no backend found")
 	if t.url != "" {
-		fmt.Fprintf(&b, " at %s", t.url)
+		fmt.Fprintf(&b, " at %s", shownURL(t.url))
 	}
 	for _, s := range answers {
 		fmt.Fprintf(&b, "\n  %s: not found; searched: %s", s.spec.Title, searched(s.spec, t))
@@ -190,7 +219,7 @@ func nothingFound(answers []seen, t target) error {
 // searched says where a driver looked.
 func searched(spec drivers.Spec, t target) string {
 	if t.url != "" && spec.Kind != drivers.Simulated {
-		return t.url
+		return shownURL(t.url)
 	}
 	return spec.Looked
 }

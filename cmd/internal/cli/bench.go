@@ -6,9 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -81,6 +79,9 @@ func (a *app) runBench(ctx context.Context, f benchFlags, changed func(string) b
 	case changed("repeats") && f.repeats == 0:
 		return usagef("--repeats 0: want 1 or more")
 	}
+	if err := f.check(); err != nil {
+		return err
+	}
 	old, err := a.resumed(&f, changed)
 	if err != nil {
 		return err
@@ -114,7 +115,11 @@ func (a *app) runBench(ctx context.Context, f benchFlags, changed func(string) b
 		if err != nil {
 			return usagef("%w", err)
 		}
-		if _, err := f.optionsOf(spec, true); err != nil {
+		options, err := f.optionsOf(spec, true)
+		if err != nil {
+			return err
+		}
+		if err := a.checkSim(spec, options); err != nil {
 			return err
 		}
 	}
@@ -151,6 +156,9 @@ func (a *app) resumed(f *benchFlags, changed func(string) bool) (*record.Result,
 	if f.resume == "" {
 		return nil, nil
 	}
+	if changed("workload") {
+		return nil, fail(exitUsage, "leave out --resume, or --workload", errors.New("a resumed run goes on with what it planned; for other rows start a new run"))
+	}
 	saved, err := a.load(f.resume)
 	if err != nil {
 		return nil, err
@@ -179,18 +187,11 @@ func (a *app) resumed(f *benchFlags, changed func(string) bool) (*record.Result,
 		return nil, usagef("run %s used the file %s, and results do not keep its folder: name it with --model FILE", r.RunID, r.Model.Ref)
 	}
 	take("model", &f.model, r.Model.Ref)
-	if !changed("workload") {
-		f.workloads = r.Planned
-	}
+	f.workloads = r.Planned
 	if !changed("repeats") {
 		f.repeats = r.Budget.Repeats
 	}
-	if !changed("opt") {
-		for _, name := range slices.Sorted(maps.Keys(r.Backend.Options)) {
-			f.options = append(f.options, name+"="+r.Backend.Options[name])
-		}
-	}
-	return r, nil
+	return r, a.takeOptions(f, r)
 }
 
 func failedRows(r *record.Result) []record.Row {

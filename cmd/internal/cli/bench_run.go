@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,6 +41,7 @@ func (b *benchRun) run(ctx context.Context) error {
 		return err
 	}
 	defer folder.Close()
+	save := &saver{to: folder.Save}
 	opt := engine.Options{
 		Suite: b.suite, Official: b.official, Workloads: b.flags.workloads, Quick: b.flags.quick, Spec: b.spec, Config: config,
 		Seed: b.seed, Repeats: b.flags.repeats, MaxTime: b.flags.maxTime, Long: b.flags.long, Timeout: b.flags.timeout, Anonymous: b.flags.anon,
@@ -48,24 +50,36 @@ func (b *benchRun) run(ctx context.Context) error {
 		ModelDigest: func(ctx context.Context, path string) (string, string, error) { return weights.Digest(ctx, path, nil) },
 		Save: func(r *record.Result) error {
 			b.complete(r, options)
-			return folder.Save(r)
+			return save.save(r)
 		},
-		SaveRaw: folder.SaveRaw, Resume: b.old, Watch: b.watch(),
+		SaveRaw: save.raw(folder.SaveRaw), Resume: b.old, Watch: b.watch(),
 	}
 	b.view.say("%s %s on %s, run %s", b.suite.Name, b.suite.Version, b.spec.Title, folder.ID())
 	b.view.say("not uploaded: there is no board to upload to yet")
 	result, err := engine.Run(ctx, opt)
 	b.view.close()
+	if b.old == nil && neverBegan(ctx, result, err) {
+		if result != nil {
+			err = errors.Join(err, b.show(result))
+		}
+		return b.verdict(ctx, result, errors.Join(err, folder.Discard()))
+	}
 	if result != nil {
 		// Hashing comes last: it delays no first request and meets no timed pass.
 		result.Client.SHA256 = b.ownDigest()
-		if saved := opt.Save(result); err == nil { // a run that could not be saved has said so already
-			err = saved
-		}
+		err = errors.Join(err, opt.Save(result))
 		err = errors.Join(err, b.show(result))
-		b.errf("saved: %s\n", folder.Dir())
+		b.errf("%s\n", save.told(result, folder.Dir()))
 	}
 	return b.verdict(ctx, result, err)
+}
+
+// neverBegan reports whether a run ended by itself before it measured anything, so that there is nothing to keep.
+func neverBegan(ctx context.Context, r *record.Result, err error) bool {
+	if r == nil {
+		return true
+	}
+	return err != nil && len(r.Rows) == 0 && len(r.Raw) == 0 && ctx.Err() == nil
 }
 
 // folder makes the folder of a new run, or locks that of the run that goes on.
@@ -93,17 +107,7 @@ func (b *benchRun) complete(r *record.Result, options map[string]string) {
 	for _, row := range b.rows {
 		r.Planned = append(r.Planned, row.Key)
 	}
-	r.Backend.Options = nil
-	for _, o := range b.spec.Options {
-		value, set := options[o.Name]
-		if !set || o.Secret || strings.ContainsAny(value, `/\`) { // keys and paths are the user's own business
-			continue
-		}
-		if r.Backend.Options == nil {
-			r.Backend.Options = map[string]string{}
-		}
-		r.Backend.Options[o.Name] = value
-	}
+	keepOptions(r, b.spec, options)
 }
 
 // tellPass is how long a pass takes at least to be worth a line of its own.
@@ -117,7 +121,7 @@ func (b *benchRun) watch() engine.Watch {
 		Live: v.live,
 		Note: func(line string) { v.say("  %s", line) },
 		Planned: func(p engine.Plan) {
-			v.say("%s: %s; %d rows in about %s", strings.Join(nonEmpty(p.Backend.Backend, p.Backend.Version), " "), orElse(p.Backend.Model.Name, p.Backend.Model.Ref), len(p.Rows), report.Duration(p.Budget))
+			v.say("%s: %s; %s, time budget %s", strings.Join(nonEmpty(p.Backend.Backend, p.Backend.Version), " "), orElse(p.Backend.Model.Name, p.Backend.Model.Ref), report.Count(len(p.Rows), "row"), report.Duration(p.Budget))
 		},
 		Row: func(row engine.RowPlan) {
 			if !v.tty {
@@ -172,43 +176,64 @@ func (b *benchRun) writeFile(text []byte) error {
 }
 
 // resumeCommand is the command line that goes on with the run: with what the result does not keep.
-func (b *benchRun) resumeCommand(id string) string {
-	command := "llm-speed bench --resume " + id
+func (b *benchRun) resumeCommand(r *record.Result) string {
+	command := "llm-speed bench --resume " + r.RunID
 	if !b.official {
 		command += " --suite " + b.flags.suite
 	}
-	if b.flags.url != "" && !strings.Contains(b.flags.url, "@") { // a URL may hold a password
+	if b.flags.url != "" && shownURL(b.flags.url) == b.flags.url { // a URL may hold a password
 		command += " --url " + b.flags.url
 	}
 	if strings.ContainsAny(b.flags.model, `/\`) {
 		command += " --model " + b.flags.model
 	}
-	return command
+	if b.flags.llamaPath != "" {
+		command += " --llama-cpp-path " + b.flags.llamaPath
+	}
+	return command + optArguments(lost(r))
 }
 
 // verdict turns the end of a run into an exit code.
 func (b *benchRun) verdict(ctx context.Context, r *record.Result, err error) error {
 	resume := ""
 	if r != nil {
-		resume = b.resumeCommand(r.RunID)
+		resume = b.resumeCommand(r)
 	}
 	switch {
 	case errors.Is(context.Cause(ctx), errInterrupted):
 		b.warn("interrupted; to go on: %s", resume)
 		return errInterrupted
-	case errors.Is(err, drivers.ErrNoModel), errors.Is(err, drivers.ErrModelNotFound):
-		return fail(exitBackend, "llm-speed list-models", err)
-	case errors.Is(err, drivers.ErrAuth):
-		return fail(exitBackend, "set the server's key in the environment as LLM_SPEED_API_KEY", err)
-	case errors.Is(err, engine.ErrNoBackend):
-		return fail(exitBackend, b.spec.Start, err)
+	case errors.Is(err, engine.ErrNoBackend), errors.Is(err, drivers.ErrNoModel), errors.Is(err, drivers.ErrModelNotFound), errors.Is(err, drivers.ErrAuth):
+		return fail(exitBackend, backendHint(b.spec, err), err)
 	case err != nil:
 		return err
 	case r == nil:
 		return errors.New("the run gave no result")
 	}
+	marred := rowsWithErrors(r)
+	text := ""
+	if len(marred) > 0 {
+		text = report.Count(len(marred), "row") + " with failed passes; the rest is saved"
+	}
 	if _, _, failed := report.Tally(r); failed > 0 {
-		return fail(exitFailed, resume+"   (runs the failed rows again)", fmt.Errorf("%w: %d of %d; the rest is saved", errRowsFailed, failed, len(r.Rows)))
+		if text = fmt.Sprintf("%d of %d; the rest is saved", failed, len(r.Rows)); len(marred) > 0 {
+			text = fmt.Sprintf("%d of %d, and %s with failed passes; the rest is saved", failed, len(r.Rows), report.Count(len(marred), "row"))
+		}
+		return fail(exitFailed, resume+"   (runs the failed rows again)", fmt.Errorf("%w: %s", errRowsFailed, text))
+	}
+	if len(marred) > 0 {
+		return fail(exitFailed, "llm-speed explain "+r.RunID+" "+marred[0].Key, errors.New(text))
 	}
 	return nil
+}
+
+// rowsWithErrors are the rows that have figures although some of their passes failed.
+func rowsWithErrors(r *record.Result) []record.Row {
+	var rows []record.Row
+	for _, row := range r.Rows {
+		if row.Status == record.OK && slices.ContainsFunc(row.Flags, func(f record.Flag) bool { return f.Name == "errors" }) {
+			rows = append(rows, row)
+		}
+	}
+	return rows
 }

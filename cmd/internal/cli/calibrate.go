@@ -78,7 +78,7 @@ func (a *app) calibrateAlone(ctx context.Context, streams int, asJSON bool) erro
 			return err
 		}
 	} else {
-		a.outf("%d streams, %d requests, %.1f s\n", r.Streams, r.Requests, r.TookS)
+		a.outf("%s, %s, %.1f s\n", report.Count(r.Streams, "stream"), report.Count(r.Requests, "request"), r.TookS)
 		a.outf("TTFT error p50 %s, p99 %s; token latency error p99 %s (limit %g ms)\n", millis(r.TTFTErrorP50Ms), millis(r.TTFTErrorP99Ms), millis(r.ITLErrorP99Ms), r.LimitMs)
 		a.outf("%s events/s taken in\n", report.Number(r.EventsPerS))
 	}

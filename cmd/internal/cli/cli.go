@@ -32,6 +32,9 @@ type app struct{ *Process }
 func (a *app) showError(err error) {
 	text := strings.TrimRight(err.Error(), "\n")
 	a.errf("llm-speed: %s\n", text)
+	if trace := backtraceOf(err); trace != "" {
+		a.errf("%s\n", trace)
+	}
 	if hint := hintOf(err); hint != "" {
 		a.errf("try: %s\n", hint)
 	}
@@ -121,7 +124,13 @@ func group(cmd *cobra.Command, args []string) error {
 	return err
 }
 
-func quote(s string) string { return `"` + s + `"` }
+// quote shows an argument; a URL among them loses its credentials.
+func quote(s string) string {
+	if strings.Contains(s, "://") {
+		s = shownURL(s)
+	}
+	return `"` + s + `"`
+}
 
 // flagNames lists the flags that a command takes.
 func flagNames(cmd *cobra.Command) []string {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/internal/report"
 )
 
 func (a *app) detect() *cobra.Command {
@@ -35,7 +36,7 @@ func (a *app) detect() *cobra.Command {
 					if !f.Usable {
 						state = "not usable"
 					}
-					a.outf("  %s\n", strings.Join(nonEmpty(foundAt(f), f.Version, state, f.Note, fmt.Sprintf("%d models", len(f.Models))), "  "))
+					a.outf("  %s\n", strings.Join(nonEmpty(foundAt(f), f.Version, state, f.Note, report.Count(len(f.Models), "model")), "  "))
 				}
 				if len(s.found) == 0 {
 					a.outf("  not found; searched: %s\n  start it with: %s\n", searched(s.spec, t), s.spec.Start)
@@ -95,6 +96,9 @@ func (a *app) listModels() *cobra.Command {
 
 // lookAll asks the backend that is named, or all.
 func (a *app) lookAll(ctx context.Context, t target) ([]seen, error) {
+	if err := t.check(); err != nil {
+		return nil, err
+	}
 	reg, err := registry()
 	if err != nil {
 		return nil, err
@@ -105,7 +109,11 @@ func (a *app) lookAll(ctx context.Context, t target) ([]seen, error) {
 		if err != nil {
 			return nil, usagef("%w", err)
 		}
-		if _, err := t.optionsOf(spec, true); err != nil {
+		options, err := t.optionsOf(spec, true)
+		if err != nil {
+			return nil, err
+		}
+		if err := a.checkSim(spec, options); err != nil {
 			return nil, err
 		}
 		specs = []drivers.Spec{spec}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/llm-speed/llm-speed/builtins"
+	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/engine"
 )
 
@@ -22,7 +24,7 @@ const (
 // exitHelp stands in every command's help.
 const exitHelp = `Exit codes:
   0    ok
-  1    failure, or some rows failed (the rest is saved)
+  1    failure, or some rows or passes failed (the rest is saved)
   2    usage: an unknown command, flag or value
   3    suite or script error
   4    no backend, or the backend failed
@@ -68,6 +70,28 @@ func codeOf(err error) int {
 		return exitBackend
 	}
 	return exitFailed
+}
+
+// backendHint is what a user can do about a backend that could not be opened; empty where the error itself says it.
+func backendHint(spec drivers.Spec, err error) string {
+	switch {
+	case errors.Is(err, drivers.ErrNoModel), errors.Is(err, drivers.ErrModelNotFound):
+		return "llm-speed list-models"
+	case errors.Is(err, drivers.ErrAuth):
+		return "set the server's key in the environment as LLM_SPEED_API_KEY"
+	case errors.Is(err, drivers.ErrUnreachable):
+		return spec.Start
+	}
+	return ""
+}
+
+// backtraceOf gives the places of a suite's program that led to an error; empty where it has none.
+func backtraceOf(err error) string {
+	var script *builtins.ScriptError
+	if errors.As(err, &script) {
+		return strings.TrimRight(script.Backtrace, "\n")
+	}
+	return ""
 }
 
 // hintOf gives what the user can do about an error.

@@ -12,7 +12,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
-	"syscall"
 
 	"golang.org/x/term"
 )
@@ -29,7 +28,7 @@ type Process struct {
 	Home           func() string // the user's home folder; empty where it can't be told
 	Executable     func() (string, error)
 	Build          func() (*debug.BuildInfo, bool)
-	Signals        func(chan<- os.Signal) (stop func()) // subscribes to interrupt and termination
+	Signals        func(chan<- os.Signal) (stop func()) // subscribes to interrupt, termination and hang-up
 	Exit           func(int)                            // ends the process at once
 	LimitMemory    func(bytes int64)
 }
@@ -53,7 +52,7 @@ func OS() *Process {
 		},
 		Executable: os.Executable, Build: debug.ReadBuildInfo, Exit: os.Exit,
 		Signals: func(c chan<- os.Signal) func() {
-			signal.Notify(c, os.Interrupt, syscall.SIGTERM)
+			signal.Notify(c, endings()...)
 			return func() { signal.Stop(c) }
 		},
 		LimitMemory: func(n int64) { debug.SetMemoryLimit(n) },
@@ -125,6 +124,12 @@ func createFile(path string) (io.WriteCloser, error) { return os.Create(path) }
 func isDir(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()
+}
+
+// exists reports whether there is anything at path.
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // dirFS gives the files of a folder.

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
+	"unicode"
 
 	"github.com/llm-speed/llm-speed/engine"
 	"github.com/llm-speed/llm-speed/internal/report"
@@ -23,6 +23,7 @@ type view struct {
 
 	mu   sync.Mutex
 	line string // what stands on the terminal now
+	cols int    // columns that it takes
 	rate speedometer
 	done chan struct{}
 	gone sync.WaitGroup
@@ -65,9 +66,35 @@ func (v *view) close() {
 // clear takes the live line away. The caller holds the lock.
 func (v *view) clear() {
 	if v.line != "" {
-		v.a.errf("\r\x1b[K")
+		v.a.errf("%s", v.erase())
 		v.line = ""
 	}
+}
+
+// erase takes away what stands on the terminal: a line, and what a terminal that has become narrower has wrapped it to.
+func (v *view) erase() string {
+	up := ""
+	if width := v.width(); v.line != "" && v.cols > width {
+		up = fmt.Sprintf("\x1b[%dA", (v.cols-1)/width)
+	}
+	return up + "\r\x1b[J"
+}
+
+// width is how many columns the terminal has.
+func (v *view) width() int {
+	if v.a.Width != nil {
+		if n := v.a.Width(); n > 0 {
+			return n
+		}
+	}
+	return 80
+}
+
+// put draws a line with the terminal's wrapping off: characters of which terminals disagree how wide they are cut at its
+// edge and don't begin a second line.
+func (v *view) put(line string) {
+	v.a.errf("%s\x1b[?7l%s\x1b[?7h", v.erase(), line)
+	v.line, v.cols = line, columns(line)
 }
 
 // say writes a finished line.
@@ -78,8 +105,7 @@ func (v *view) say(format string, args ...any) {
 	v.clear()
 	v.a.errf(format+"\n", args...)
 	if line != "" {
-		v.a.errf("%s", line)
-		v.line = line
+		v.put(clip(line, v.width()-1))
 	}
 }
 
@@ -87,23 +113,56 @@ func (v *view) draw(now time.Time) {
 	s := v.live.Snapshot()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	width := 80
-	if v.a.Width != nil {
-		width = max(v.a.Width(), 20)
-	}
-	line := clip(liveLine(s, v.rate.note(now, s.Events), now), width-1)
-	if line != v.line {
-		v.a.errf("\r\x1b[K%s", line)
-		v.line = line
+	line := clip(liveLine(s, v.rate.note(now, s.Events), now), v.width()-1)
+	if line != v.line || v.cols > v.width() {
+		v.put(line)
 	}
 }
 
-// clip cuts a line to at most width columns.
+// clip cuts a line to at most width columns, and takes out of it what would move the cursor.
 func clip(line string, width int) string {
-	if utf8.RuneCountInString(line) <= width {
+	line = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, line)
+	if columns(line) <= width {
 		return line
 	}
-	return string([]rune(line)[:max(0, width-1)]) + "…"
+	var b strings.Builder
+	left := width - 1 // for the mark of the cut
+	for _, r := range line {
+		if left -= runeColumns(r); left < 0 {
+			break
+		}
+		b.WriteRune(r)
+	}
+	if width < 1 {
+		return ""
+	}
+	return b.String() + "…"
+}
+
+// columns is how wide a text is on a terminal.
+func columns(text string) int {
+	n := 0
+	for _, r := range text {
+		n += runeColumns(r)
+	}
+	return n
+}
+
+// runeColumns is how wide a character is, roughly: two columns for East Asian ones and pictures, none for marks that stand
+// on the character before.
+func runeColumns(r rune) int {
+	switch {
+	case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
+		return 0
+	case r >= 0x1100 && unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul), r >= 0xff01 && r <= 0xff60, r >= 0x3000 && r <= 0x303e, r >= 0x1f300 && r <= 0x1faff:
+		return 2
+	}
+	return 1
 }
 
 // liveLine is the line of one moment.
@@ -120,7 +179,7 @@ func liveLine(s engine.Snapshot, tps float64, now time.Time) string {
 		parts = append(parts, s.Doing)
 	}
 	if s.Streams > 1 {
-		parts = append(parts, fmt.Sprintf("%d streams", s.Streams))
+		parts = append(parts, report.Count(s.Streams, "stream"))
 	}
 	if s.Streams > 0 && tps > 0 {
 		parts = append(parts, "≈ "+report.Number(tps)+" tok/s")

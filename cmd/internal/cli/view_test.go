@@ -78,9 +78,38 @@ func TestView(t *testing.T) {
 				}
 				return
 			}
-			if !strings.Contains(text, "\r\x1b[Krow 1 done\n") || !strings.HasSuffix(text, "\r\x1b[K") {
+			if !strings.Contains(text, "\r\x1b[Jrow 1 done\n") || !strings.HasSuffix(text, "\r\x1b[J") {
 				t.Errorf("on a terminal: %q", text)
 			}
 		})
+	}
+}
+
+// However narrow the terminal, the live line takes less than its columns and is drawn with wrapping off; one that became
+// narrower has all rows of the old line cleared.
+func TestViewNarrow(t *testing.T) {
+	var out bytes.Buffer
+	width := 44
+	a := &app{&Process{Stderr: &out, Width: func() int { return width }}}
+	v := &view{a: a, live: &engine.Live{}}
+	s := engine.Snapshot{Row: "W3/context=131072", Name: "長い文脈\nの減衰 long-context-decay", Of: 3, Pass: 1, Doing: "streaming", Streams: 1, Elapsed: time.Minute}
+	for _, n := range []int{200, 44, 43, 20, 5, 1} {
+		line := clip(liveLine(s, 1234, time.Unix(100, 0)), n)
+		if columns(line) > n || strings.Contains(line, "\n") {
+			t.Errorf("at %d columns: %q takes %d", n, line, columns(line))
+		}
+	}
+	if got := clip("長い文脈", 8); got != "長い文脈" {
+		t.Errorf("a line that fits was cut to %q", got)
+	}
+	v.put(strings.Repeat("x", 43))
+	if text := out.String(); !strings.HasPrefix(text, "\r\x1b[J\x1b[?7l") || !strings.HasSuffix(text, "x\x1b[?7h") {
+		t.Errorf("drawn as %q", text)
+	}
+	out.Reset()
+	width = 20
+	v.clear()
+	if text := out.String(); text != "\x1b[2A\r\x1b[J" {
+		t.Errorf("a line of 43 columns on a terminal that now has 20 is cleared with %q", text)
 	}
 }
