@@ -1,7 +1,9 @@
 package llamacpp
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -25,7 +27,7 @@ func binary(c drivers.Config) (string, error) {
 	}
 	st, err := os.Stat(p)
 	if err != nil {
-		return "", fmt.Errorf("%s %s: %w", optPath, p, err)
+		return "", fmt.Errorf("%w: option %s (--llama-cpp-path) is %s: %w; give llama-server, or the folder that it is in", drivers.ErrNotFound, optPath, p, reason(err))
 	}
 	if st.IsDir() {
 		for _, dir := range []string{p, filepath.Join(p, "bin"), filepath.Join(p, "build", "bin")} {
@@ -37,10 +39,10 @@ func binary(c drivers.Config) (string, error) {
 				return found, nil
 			}
 		}
-		return "", fmt.Errorf("%w: no llama-server in %s, its bin or its build/bin", drivers.ErrNotFound, p)
+		return "", fmt.Errorf("%w: option %s (--llama-cpp-path): no llama-server in %s, its bin or its build/bin", drivers.ErrNotFound, optPath, p)
 	}
 	if !proc.Executable(p) {
-		return "", fmt.Errorf("%w: %s can't be run", drivers.ErrNotFound, p)
+		return "", fmt.Errorf("%w: option %s (--llama-cpp-path): %s can't be run", drivers.ErrNotFound, optPath, p)
 	}
 	return filepath.Abs(p)
 }
@@ -67,7 +69,7 @@ func choose(ref string, found []weights.File) (string, weights.Info, error) {
 		if _, err := os.Stat(ref); err == nil {
 			info, err := weights.ReadGGUF(ref)
 			if err != nil {
-				return "", none, fmt.Errorf("model %s: %w", ref, err)
+				return "", none, fmt.Errorf("model %s: %w", ref, advise(err))
 			}
 			abs, err := filepath.Abs(ref)
 			return abs, info, err
@@ -105,7 +107,27 @@ func choose(ref string, found []weights.File) (string, weights.Info, error) {
 			return f.Path, info, nil
 		}
 	}
-	return "", none, fmt.Errorf("none of %d GGUF files can be used: %w", len(matching), last)
+	return "", none, fmt.Errorf("none of %d GGUF files can be used: %w", len(matching), advise(last))
+}
+
+// advise says what to do about a file that is no whole model.
+func advise(err error) error {
+	switch {
+	case errors.Is(err, weights.ErrCutOff):
+		return fmt.Errorf("%w; download it again, or give another file with --model", err)
+	case errors.Is(err, weights.ErrNotGGUF):
+		return fmt.Errorf("%w; give a GGUF file with --model", err)
+	}
+	return err
+}
+
+// reason is what an error of a path says beside the path.
+func reason(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }
 
 // generates tells language models from encoders and projectors.

@@ -6,12 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"path"
+
 	"strings"
 	"time"
 
 	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/drivers/internal/httpx"
+	"github.com/llm-speed/llm-speed/drivers/internal/paths"
 	"github.com/llm-speed/llm-speed/drivers/internal/sse"
 	"github.com/llm-speed/llm-speed/internal/stream"
 )
@@ -193,6 +194,7 @@ func (d *decoder) take(p *piece, ev sse.Event) {
 		d.counted = false
 	case *p.TokensPredicted < d.last:
 		d.counted = false
+		d.out.Disagree = append(d.out.Disagree, fmt.Sprintf("tokens_predicted ran backwards: %d after %d", *p.TokensPredicted, d.last))
 	default:
 		tokens = *p.TokensPredicted - d.last
 		d.last = *p.TokensPredicted
@@ -265,7 +267,7 @@ func (d *decoder) finish(rec *stream.Recording) {
 	p, t := &d.final, d.final.Timings
 	d.out.Finish, d.out.Truncated = p.reason(), p.Truncated
 	if p.Model != "" {
-		d.out.Model = baseName(p.Model)
+		d.out.Model = baseName(strings.TrimLeft(p.Model, "*")) // stars: a folder that a kept recording hides
 	}
 	d.out.Counts.Prompt = count(p.TokensEvaluated)
 	d.out.Counts.Output = count(p.TokensPredicted)
@@ -363,4 +365,10 @@ func milliseconds(ms float64) time.Duration {
 }
 
 // baseName is the last part of a path of either system, so that no folder of the user's gets out.
-func baseName(s string) string { return path.Base(strings.ReplaceAll(s, `\`, "/")) }
+func baseName(s string) string { return paths.Base(s) }
+
+// began reports whether a recording, which may still go on, holds an event of the answer.
+func began(rec stream.Recording) bool {
+	t, _ := Decode(rec)
+	return len(t.Events) > 0
+}

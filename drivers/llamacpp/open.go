@@ -12,6 +12,7 @@ import (
 
 	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/drivers/internal/httpx"
+	"github.com/llm-speed/llm-speed/drivers/internal/paths"
 	"github.com/llm-speed/llm-speed/internal/proc"
 	"github.com/llm-speed/llm-speed/internal/weights"
 )
@@ -75,11 +76,13 @@ type opened struct {
 	proc *proc.Process
 	path string            // model file, where it is ours to read
 	meta map[string]string // what is known from starting it
+
+	oomed int64 // see session
 }
 
 // attach connects to a running server, and waits while it loads its model.
 func attach(ctx context.Context, c drivers.Config, url string) (*opened, error) {
-	h, err := httpx.New(url, key(c), nil, c.Clock)
+	h, err := connect(c, url)
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +99,9 @@ func attach(ctx context.Context, c drivers.Config, url string) (*opened, error) 
 	case errors.Is(err, errOther):
 		h.Close()
 		return nil, h.Redact(fmt.Errorf("%w: %s is no llama-server: %w", drivers.ErrProtocol, h.Base(), err))
+	case errors.Is(err, drivers.ErrTimeout):
+		h.Close()
+		return nil, h.Redact(fmt.Errorf("llama-server at %s: %w; it takes connections and does not answer: restart it, or give another --url", h.Base(), err))
 	case err != nil:
 		h.Close()
 		return nil, h.Redact(fmt.Errorf("llama-server at %s: %w", h.Base(), err))
@@ -120,7 +126,8 @@ func key(c drivers.Config) drivers.Secret {
 
 // session learns the rest about a server and makes the session of it.
 func (o *opened) session(ctx context.Context, c drivers.Config) (drivers.Session, error) {
-	s := &session{http: o.http, proc: o.proc, alias: o.aliasName(), render: renderer{http: o.http}}
+	s := &session{http: o.http, proc: o.proc, alias: o.aliasName(), render: renderer{http: o.http}, oomed: o.oomed}
+	s.secrets = o.secrets(c)
 	fail := func(err error) (drivers.Session, error) {
 		err = s.explain(err, newRecording())
 		_ = s.Close()
@@ -169,6 +176,25 @@ func (o *opened) session(ctx context.Context, c drivers.Config) (drivers.Session
 		s.info.Metadata["metrics"] = "off"
 	}
 	return s.shaped(s.metrics && cacheErr == nil), nil
+}
+
+// secrets lists credentials and folders; see drivers.SecretLister.
+func (o *opened) secrets(c drivers.Config) []string {
+	said := []string{c.Model, o.path, o.props.ModelPath, o.props.ModelAlias}
+	for _, m := range o.models.Data {
+		said = append(said, m.ID)
+	}
+	return paths.LongestFirst(append(o.http.Secrets(), paths.Folders(said...)...))
+}
+
+// connect makes the client of a server, which hides the key in the environment also where another one is used: a server
+// that was started has it too.
+func connect(c drivers.Config, url string) (*httpx.Client, error) {
+	h, err := httpx.New(url, key(c), nil, c.Clock)
+	if err == nil {
+		h.Hide(getenv(c, "LLAMA_API_KEY"))
+	}
+	return h, err
 }
 
 // thinks is what the template of a model that thinks mentions.
@@ -238,7 +264,7 @@ func ask(ctx context.Context, c drivers.Config, urls []string) []probed {
 	for i, u := range urls {
 		go func() {
 			defer func() { done <- struct{}{} }()
-			h, err := httpx.New(u, key(c), nil, c.Clock)
+			h, err := connect(c, u)
 			if err != nil {
 				answers[i] = probed{url: u, err: err}
 				return

@@ -2,9 +2,12 @@ package llamacpp
 
 import (
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -133,6 +136,118 @@ func TestAttachErrors(t *testing.T) {
 	}
 }
 
+// TestAttachToAServerThatNeverAnswers takes ten seconds.
+func TestAttachToAServerThatNeverAnswers(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			k, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(io.Discard, k); _ = k.Close() }()
+		}
+	}()
+	began := time.Now()
+	c := drivers.Config{URL: l.Addr().String(), Clock: clock.New(), Env: func(string) string { return "" }}
+	_, err = open(t.Context(), c, drivers.Need{})
+	if !errors.Is(err, drivers.ErrTimeout) || !strings.Contains(err.Error(), "GET /props: no answer within 10s") || !strings.Contains(err.Error(), "--url") {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(began); took > 12*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+// TestLooksAreShort has a server that answers no more once it is open.
+func TestLooksAreShort(t *testing.T) {
+	t.Parallel()
+	srv, s := openScripted(t, nil)
+	srv.Play("GET /metrics", drivertest.Script{First: time.Minute})
+	caps := drivers.CapsOf(s)
+	for name, look := range map[string]func() error{
+		"activity":    func() error { _, err := caps.Activity.Activity(t.Context()); return err },
+		"cache_stats": func() error { _, err := caps.CacheStatser.CacheStats(t.Context()); return err },
+	} {
+		began := time.Now()
+		if err := look(); !errors.Is(err, drivers.ErrTimeout) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("%s took %v", name, took)
+		}
+	}
+}
+
+// TestPrefillAfterAPing is a server that says that it lives and works on the prompt for longer than the idle limit.
+func TestPrefillAfterAPing(t *testing.T) {
+	srv, s := openScripted(t, nil)
+	srv.Play("POST /completion", drivertest.Script{Writes: []string{": ping\n\n", ev("so", 1) + "\n\n" + final + "\n\n"}, Pause: 200 * time.Millisecond})
+	r := drivertest.Ask()
+	r.FirstByteWithin, r.IdleWithin = 10*time.Second, 50*time.Millisecond
+	if rec, err := s.Stream(t.Context(), r); err != nil || rec.Outcome != stream.Complete {
+		t.Errorf("%v, outcome %s", err, rec.Outcome)
+	}
+}
+
+func TestSecrets(t *testing.T) {
+	srv, c := scripted(t, nil)
+	c.URL = strings.Replace(srv.URL, "//", "//bob:hunter22@", 1)
+	c.APIKey = drivers.NewSecret("sk-mine")
+	c.Env = func(k string) string { return map[string]string{"LLAMA_API_KEY": "sk-of-the-environment"}[k] }
+	s, err := open(t.Context(), c, drivers.Need{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	got := drivers.CapsOf(s).Secrets.Secrets()
+	for _, want := range []string{"/models/", "hunter22", "bob:hunter22", "Ym9iOmh1bnRlcjIy", "sk-mine", "sk-of-the-environment"} {
+		if !slices.Contains(got, want) {
+			t.Errorf("secrets %q lack %q", got, want)
+		}
+	}
+	srv.Play("POST /apply-template", failing(401, `{"error":{"message":"bob:hunter22 or sk-of-the-environment is wrong"}}`))
+	if _, err := s.Stream(t.Context(), drivertest.Ask()); err == nil || !strings.Contains(err.Error(), "*** or *** is wrong") {
+		t.Errorf("got %v", err)
+	}
+	// A recording is kept with stars for the folder. It still says which model answered.
+	whole := strings.Replace(final, `"stop":true,`, `"stop":true,"model":"********m.gguf",`, 1)
+	if tr, err := Decode(stream.Recording{Protocol: protocol, Status: 200, Data: []byte(whole + "\n\n"), Outcome: stream.Complete, Sent: map[string]string{sentModel: "m.gguf"}}); err != nil || tr.Model != "m.gguf" {
+		t.Errorf("model %q, %v", tr.Model, err)
+	}
+}
+
+func TestShortOfMemory(t *testing.T) {
+	for _, c := range []struct {
+		how, log    string
+		before, now int64
+		want        bool
+	}{
+		{"exit status 1", "ggml_backend_cuda_buffer_type_alloc_buffer: cudaMalloc failed: out of memory", -1, -1, true},
+		{"exit status 1", "failed to allocate buffer for kv cache", -1, -1, true},
+		{"exit status 1", "warning: failed to allocate 512.00 MiB of pinned memory", -1, -1, false},
+		{"exit status 1", "error loading model", 3, 4, false},
+		{"signal: killed", "loading", 3, 4, true},
+		{"signal: killed", "loading", 3, 3, false},
+		{"signal: killed", "loading", -1, -1, false},
+		{"signal: killed", "loading", -1, 5, false},
+	} {
+		if got := shortOfMemory(c.how, []string{"start", c.log}, c.before, c.now); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+	for text, want := range map[string]int64{"nr_free_pages 7\noom_kill 12\nx 1\n": 12, "drop_pagecache 1\n": -1, "oom_kill x\n": -1, "": -1} {
+		if got := parseOOMKills(text); got != want {
+			t.Errorf("%q: %d", text, got)
+		}
+	}
+}
+
 func TestDetectTellsServersApart(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -237,6 +352,9 @@ func TestChoose(t *testing.T) {
 		}
 		found = append(found, weights.File{Path: path, Name: n})
 	}
+	if err := os.WriteFile(filepath.Join(dir, "noise.gguf"), make([]byte, 4096), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		ref, want, fails string
 		kind             error
@@ -246,8 +364,9 @@ func TestChoose(t *testing.T) {
 		{"Llama-3.2-1B-Q8_0.gguf", "Llama-3.2-1B-Q8_0", "", nil},
 		{filepath.Join(dir, "Llama-3.2-1B-Q8_0.gguf"), "Llama-3.2-1B-Q8_0", "", nil},
 		{"lama-3-2b", "", "near: Llama-3.2-1B-Q8_0", drivers.ErrModelNotFound},
-		{"broken", "", "cut off", weights.ErrCutOff},
-		{filepath.Join(dir, "broken.gguf"), "", "cut off", weights.ErrCutOff},
+		{"broken", "", "download it again, or give another file", weights.ErrCutOff},
+		{filepath.Join(dir, "broken.gguf"), "", "download it again, or give another file", weights.ErrCutOff},
+		{filepath.Join(dir, "noise.gguf"), "", "give a GGUF file with --model", weights.ErrNotGGUF},
 	} {
 		path, _, err := choose(c.ref, found)
 		if err != nil && (c.fails == "" || !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.fails)) || err == nil && weights.NameOf(path) != c.want {
@@ -267,6 +386,10 @@ func TestNoProgram(t *testing.T) {
 	c.Options[optPath] = t.TempDir()
 	if _, err := open(t.Context(), c, drivers.Need{}); !errors.Is(err, drivers.ErrNotFound) {
 		t.Errorf("empty folder: %v", err)
+	}
+	c.Options[optPath] = filepath.Join(t.TempDir(), "none")
+	if _, err := open(t.Context(), c, drivers.Need{}); !errors.Is(err, drivers.ErrNotFound) || !strings.Contains(err.Error(), "option path (--llama-cpp-path)") {
+		t.Errorf("no such path: %v", err)
 	}
 	c.Options[optStart] = "perhaps"
 	if _, err := open(t.Context(), c, drivers.Need{}); err == nil || !strings.Contains(err.Error(), "auto, always or never") {
@@ -318,6 +441,17 @@ func TestArgs(t *testing.T) {
 	want := "-m /m.gguf --host 127.0.0.1 --port 99 -c 8192 -np 2 --fit off --metrics --no-ui -ngl 12 -t 2"
 	if err != nil || strings.Join(got, " ") != want {
 		t.Errorf("got %q, %v", got, err)
+	}
+	for _, c := range []struct{ model, args, env, want string }{
+		{"/home/u/m.gguf", "", "", " --alias m.gguf"}, {"/home/u/m.gguf", "-a mine", "", " -a mine"}, {"/home/u/m.gguf", "--alias=mine", "", " --alias=mine"},
+		{"/home/u/m,n.gguf", "", "", ""}, {"/home/u/m.gguf", "", "mine", ""},
+	} {
+		l := launch{c: drivers.Config{Options: map[string]string{optArgs: c.args}, Env: func(k string) string { return map[string]string{"LLAMA_ARG_ALIAS": c.env}[k] }},
+			model: c.model, context: 4096, parallel: 1, help: "-a,    --alias STRING   x\n"}
+		got, err := l.args(99)
+		if want := "-m " + c.model + " --host 127.0.0.1 --port 99 -c 4096 -np 1" + c.want; err != nil || strings.Join(got, " ") != want {
+			t.Errorf("got %q, %v, want %q", got, err, want)
+		}
 	}
 	for need, want := range map[int]int{0: 4096, 1: 256, 256: 256, 257: 512, 40000: 20000} {
 		if got := contextFor(need, weights.Info{Context: 20000}); got != want {

@@ -1,6 +1,7 @@
 package llamacpp
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -190,6 +191,13 @@ func TestRealStreams(t *testing.T) {
 	}
 	if info.Model.Quant != "F16" || info.Model.ContextMax != weightstest.Context || info.Model.Name != "tiny-F16" || info.Model.SizeBytes == 0 {
 		t.Errorf("model %+v", info.Model)
+	}
+	folder := filepath.Dir(info.Model.Path) + "/"
+	if rec, tr := runOne(t, s, drivers.Request{Prompt: promptOf(t, s, 64, "alias"), OutputTokens: 4, Slot: 0}); bytes.Contains(rec.Data, []byte(folder)) || tr.Model != "tiny-F16.gguf" {
+		t.Errorf("the server repeats its model's path %s, or answers with %q: %s", folder, tr.Model, rec.Data)
+	}
+	if got := drivers.CapsOf(s).Secrets.Secrets(); !slices.Contains(got, folder) {
+		t.Errorf("secrets %q lack %q", got, folder)
 	}
 	if info.Version == "" || info.Build == "" || info.Template != 6 { // <|im_start|> u s e r \n
 		t.Errorf("version %q, build %q, template %d", info.Version, info.Build, info.Template)
@@ -446,7 +454,7 @@ func TestRealServerKilled(t *testing.T) {
 		time.AfterFunc(300*time.Millisecond, func() { _ = signalTo(inner(t, s).proc.PID, syscall.SIGKILL) })
 		return 0, nil
 	}})
-	if !errors.Is(err, drivers.ErrServerDied) || !strings.Contains(err.Error(), "killed") {
+	if !errors.Is(err, drivers.ErrServerDied) || !strings.Contains(err.Error(), "killed") || strings.Contains(err.Error(), "memory") {
 		t.Errorf("got %v", err)
 	}
 	tr, err := s.Decode(rec)

@@ -90,7 +90,7 @@ func identify(ctx context.Context, c *httpx.Client) (server, error) {
 
 // ready waits until the model is loaded: /health says so. loading is called now and then meanwhile.
 func ready(ctx context.Context, c *httpx.Client, loading func(time.Duration)) error {
-	start, pause := time.Now(), 10*time.Millisecond
+	start, pause, late := time.Now(), 10*time.Millisecond, 0
 	for {
 		_, err := c.JSON(ctx, http.MethodGet, "/health", nil, nil)
 		switch {
@@ -98,6 +98,8 @@ func ready(ctx context.Context, c *httpx.Client, loading func(time.Duration)) er
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case errors.Is(err, drivers.ErrTimeout) && late < 3: // a machine that is short of memory stalls while it loads
+			late++
 		case !errors.Is(err, drivers.ErrOverloaded) && !errors.Is(err, drivers.ErrUnreachable) && !errors.Is(err, drivers.ErrReset):
 			return fmt.Errorf("ask /health: %w", err)
 		}

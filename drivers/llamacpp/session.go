@@ -28,6 +28,8 @@ type session struct {
 	proc    *proc.Process // nil where the server was there before us
 	metrics bool          // /metrics is there
 	close   sync.Once
+	secrets []string // Secrets
+	oomed   int64    // the system's count of out-of-memory kills before the server started
 
 	noThinking bool // the model's template knows no thinking
 }
@@ -132,7 +134,7 @@ func (s *session) Stream(ctx context.Context, r drivers.Request) (stream.Recordi
 	case s.noThinking:
 		sent[sentThinking] = thinkingNone
 	}
-	rec, err := s.http.Stream(ctx, httpx.Post{Path: "/completion", Body: b, Protocol: protocol, Sent: sent, Request: r})
+	rec, err := s.http.Stream(ctx, httpx.Post{Path: "/completion", Body: b, Protocol: protocol, Sent: sent, Request: r, Began: began})
 	rec.PromptIDs = len(p.ids)
 	return rec, s.explain(err, &rec)
 }
@@ -147,20 +149,24 @@ func (s *session) explain(err error, rec *stream.Recording) error {
 	case <-time.After(2 * time.Second): // its end is seen a little after that of its connections
 		return err
 	}
-	err = fmt.Errorf("%w: %w", died(s.proc), err)
+	err = fmt.Errorf("%w: %w", died(s.proc, s.oomed), err)
 	rec.Fault = err.Error()
 	return err
 }
 
-// died says how a server process ended and what it showed last.
-func died(p *proc.Process) error {
+// Secrets lists what must be in no text and no recording: credentials, and the folders that hold the model.
+func (s *session) Secrets() []string { return s.secrets }
+
+// died says how a server process ended and what it showed last. oomed is the count of out-of-memory kills before it
+// started.
+func died(p *proc.Process, oomed int64) error {
 	how := "exit status 0"
 	if err := p.Err(); err != nil {
 		how = err.Error()
 	}
 	tail := p.Tail()
 	err := fmt.Errorf("%w: llama-server (%s); its log: %s", drivers.ErrServerDied, how, lastLines(tail, 4))
-	if memoryPattern.MatchString(how + "\n" + strings.Join(tail, "\n")) {
+	if shortOfMemory(how, tail, oomed, oomKills()) {
 		return fmt.Errorf("%w: %w", errMemory, err)
 	}
 	return err
@@ -205,9 +211,14 @@ func (s *session) Tokenize(ctx context.Context, p drivers.Prompt) ([]int32, erro
 	return r.ids, err
 }
 
+// lookTime bounds the calls that only look at a server: not to know is better than to wait.
+const lookTime = 2 * time.Second
+
 // Activity counts the busy slots, and the requests that wait where the server has metrics.
 func (s *session) Activity(ctx context.Context) (drivers.Activity, error) {
 	a := drivers.Activity{Running: drivers.NotKnown, Waiting: drivers.NotKnown}
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
 	if s.metrics {
 		m, err := readMetrics(ctx, s.http)
 		if err != nil {
@@ -234,6 +245,8 @@ func (s *session) Activity(ctx context.Context) (drivers.Activity, error) {
 
 // CacheStats reads the counters of the prompt cache.
 func (s metered) CacheStats(ctx context.Context) (drivers.CacheStats, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
 	m, err := readMetrics(ctx, s.http)
 	if err != nil {
 		return drivers.CacheStats{}, err

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/llm-speed/llm-speed/drivers"
-	"github.com/llm-speed/llm-speed/drivers/internal/httpx"
 	"github.com/llm-speed/llm-speed/internal/proc"
 	"github.com/llm-speed/llm-speed/internal/stream"
 	"github.com/llm-speed/llm-speed/internal/weights"
@@ -193,7 +192,22 @@ func (l *launch) args(port int) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("option %s: %w", optArgs, err)
 	}
+	if l.namesModel(more) {
+		a = append(a, "--alias", baseName(l.model))
+	}
 	return append(a, more...), nil
+}
+
+// namesModel reports whether the server is to be told a name for its model: else it repeats the whole path in each answer.
+// The user's own name stands; a comma would part the name in two.
+func (l *launch) namesModel(more []string) bool {
+	for _, a := range more {
+		flag, _, _ := strings.Cut(a, "=")
+		if flag == "--alias" || flag == "-a" {
+			return false
+		}
+	}
+	return l.knows("--alias") && getenv(l.c, "LLAMA_ARG_ALIAS") == "" && !strings.Contains(baseName(l.model), ",")
 }
 
 // split cuts a command line at blanks outside quotes.
@@ -239,12 +253,13 @@ func (l *launch) run(ctx context.Context) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
+	before := oomKills()
 	// The process lives as long as the session, not as long as the context of Open.
 	p, err := proc.Start(context.WithoutCancel(ctx), proc.Options{Path: l.bin, Args: args, Guard: l.c.Guard, TailLines: 200})
 	if err != nil {
 		return nil, err
 	}
-	o, err := l.wait(ctx, p, port)
+	o, err := l.wait(ctx, p, port, before)
 	if err != nil {
 		p.Stop(stopGrace)
 		return nil, err
@@ -252,8 +267,8 @@ func (l *launch) run(ctx context.Context) (*opened, error) {
 	return o, nil
 }
 
-func (l *launch) wait(ctx context.Context, p *proc.Process, port int) (*opened, error) {
-	h, err := httpx.New("http://127.0.0.1:"+strconv.Itoa(port), key(l.c), nil, l.c.Clock)
+func (l *launch) wait(ctx context.Context, p *proc.Process, port int, oomed int64) (*opened, error) {
+	h, err := connect(l.c, "http://127.0.0.1:"+strconv.Itoa(port))
 	if err != nil {
 		return nil, err
 	}
@@ -281,14 +296,14 @@ func (l *launch) wait(ctx context.Context, p *proc.Process, port int) (*opened, 
 	select {
 	case <-p.Done():
 		h.Close()
-		return nil, died(p)
+		return nil, died(p, oomed)
 	default:
 	}
 	if err != nil {
 		h.Close()
 		return nil, fmt.Errorf("start llama-server: %w; its log: %s", err, lastLines(p.Tail(), 5))
 	}
-	o := &opened{server: s, http: h, proc: p, path: l.model, meta: l.meta()}
+	o := &opened{server: s, http: h, proc: p, path: l.model, meta: l.meta(), oomed: oomed}
 	if o.props.Default.Context > 0 && o.props.Default.Context < l.context {
 		l.c.Log("llama-server gives each stream %d tokens of context, of %d asked", o.props.Default.Context, l.context)
 	}
@@ -338,12 +353,6 @@ func freePort() (int, error) {
 func portTaken(err error) bool {
 	return errors.Is(err, drivers.ErrServerDied) && (strings.Contains(err.Error(), "couldn't bind") || strings.Contains(err.Error(), "address already in use"))
 }
-
-// memoryPattern is how llama.cpp, its compute back ends and the system say that the memory does not do.
-var memoryPattern = regexp.MustCompile(`(?i)out of memory|OutOfDeviceMemory|failed to allocate|unable to allocate|cannot allocate memory|bad_alloc|signal: killed`)
-
-// errMemory marks the end of a server that probably had not enough memory.
-var errMemory = errors.New("probably not enough memory")
 
 // newRecording is for errors outside a stream.
 func newRecording() *stream.Recording { return &stream.Recording{} }

@@ -121,7 +121,7 @@ func checkCutting(t *testing.T, c *oracle.Case, cut cutting) {
 		}
 	}
 	if bad := slices.IndexFunc(s.Flags, func(f measure.Flag) bool {
-		return f.Name != "coalesced" && f.Name != "proxy_buffered" && !slices.Contains(c.Want.Flags, f.Name)
+		return !ownClock(f) && f.Name != "coalesced" && f.Name != "proxy_buffered" && !slices.Contains(c.Want.Flags, f.Name)
 	}); bad >= 0 {
 		t.Errorf("flag %v", s.Flags[bad])
 	}

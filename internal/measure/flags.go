@@ -24,6 +24,7 @@ const (
 	ProvenanceD       = "count_provenance_D"
 	ProvenanceE       = "count_provenance_E"
 	Unstable          = "unstable"
+	Contradiction     = "contradiction" // two figures of the server can't both be true
 	TruncatedContext  = "truncated_context"
 	ServerQueued      = "server_queued"
 	Errors            = "errors"
@@ -58,7 +59,7 @@ func (s *Sample) flags(tr stream.Transcript) []Flag {
 	if s.TokensPerEvent.Known && s.TokensPerEvent.X > maxTokensPerEvent {
 		add(Coalesced, "%.4g tokens in an event", s.TokensPerEvent.X)
 	} else if s.coalesce > 0.5 {
-		add(Coalesced, "%d events in %d reads, several in %.0f %% of them", s.Events, len(s.Steps), 100*s.coalesce)
+		add(Coalesced, "several events came in one read in %.0f %% of the reads (%d events, %d with text)", 100*s.coalesce, s.Events, len(s.Steps))
 	}
 	if why := s.buffered(); why != "" {
 		add(ProxyBuffered, "%s", why)
@@ -73,6 +74,9 @@ func (s *Sample) flags(tr stream.Transcript) []Flag {
 		if d := float64(s.Prompt.N) - float64(asked); math.Abs(d) > max(maxDrift*float64(asked), driftTokens) {
 			add(PromptDrift, "%d prompt tokens, %d asked for (%+.1f %%)", s.Prompt.N, asked, 100*d/float64(asked))
 		}
+	}
+	for _, what := range s.contradictions(tr) {
+		add(Contradiction, "%s", what)
 	}
 	if tr.Truncated {
 		add(TruncatedContext, "the server says that it cut the context")

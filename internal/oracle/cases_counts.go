@@ -182,7 +182,7 @@ func countCases() []Case {
 		},
 		{
 			Name: "running counts that fall", Traps: []int{1}, Protocol: Chat, Asked: cold(40), HeadAt: 10 * ms,
-			Naive: "negative tokens", Says: "200 tok/s by the total; the running counts are not used",
+			Naive: "negative tokens", Says: "200 tok/s by the total, `contradiction`: the running counts are not used",
 			Writes: func() []Write {
 				t := &tape{more: each}
 				t.run(40*ms, 5*ms, 20, 1, content)
@@ -190,7 +190,7 @@ func countCases() []Case {
 				return t.run(140*ms, 5*ms, 20, 1, content).end(1000, 40, 0, -1).writes
 			}(),
 			Want: plain(Want{Output: usageOf(40), Events: 40, How: "one a token", TTFT: is(40), TTFA: is(40), E2E: is(235),
-				Decode: is(200), P50: is(5), P95: fewTokens, TokensPerEvent: is(1), Stalls: is(0)}),
+				Decode: is(200), P50: is(5), P95: fewTokens, TokensPerEvent: is(1), Stalls: is(0), Flags: []string{"contradiction"}}),
 		},
 		{
 			Name: "the end-of-text token counted", Traps: []int{5, 14}, Protocol: Chat, Asked: cold(64), HeadAt: 10 * ms,

@@ -7,6 +7,7 @@ func FlagText(name string) string {
 		{"quick", "short form of the workload: never ranked, and not to be compared with full runs"},
 		{"cache_contaminated", "a prompt that should have been new was partly served from the cache"},
 		{"cold_unproved", "the server does not say what it cached, so that prompts are assumed, not proved, to be new to it"},
+		{"contradiction", "the server states two figures that can't both be true"},
 		{"early_stop", "a reply ended before the number of tokens that was asked for"},
 		{"coalesced", "several tokens arrive at once, so that latencies of single tokens are spread over them"},
 		{"proxy_buffered", "replies arrive in bursts, as through a buffering proxy"},

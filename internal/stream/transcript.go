@@ -86,5 +86,6 @@ type Transcript struct {
 	Finish    string          // one of the Finish reasons, or the server's own word
 	Truncated bool            // the server says that the context was cut
 	Model     string          // the model that the server says answered
+	Disagree  []string        // figures of the server that can't both be true, in words with both numbers
 	Extra     json.RawMessage // raw extras of the backend, a JSON object; shown as driver metadata
 }

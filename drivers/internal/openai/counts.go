@@ -2,6 +2,7 @@ package openai
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/llm-speed/llm-speed/drivers"
@@ -64,6 +65,9 @@ func (d *decoder) transcript() stream.Transcript {
 	t.Counts = d.counts()
 	t.Server = d.timings.server()
 	t.Events = d.events(t.Counts.Output)
+	if what := d.backwards(); what != "" {
+		t.Disagree = append(t.Disagree, what)
+	}
 	if isSet(d.usage.raw) {
 		d.extra["usage"] = d.usage.raw
 	}
@@ -199,6 +203,20 @@ func (d *decoder) cumulative() bool {
 		}
 	}
 	return texts > 0 && first > 0 && (texts < 3 || last > first)
+}
+
+// backwards says where a running count fell; empty where none did.
+func (d *decoder) backwards() string {
+	last := 0
+	for i := range d.steps {
+		if c := d.steps[i].cum; c.ok {
+			if c.n < last {
+				return fmt.Sprintf("the running count of output tokens ran backwards: %d after %d", c.n, last)
+			}
+			last = c.n
+		}
+	}
+	return ""
 }
 
 // idsFit reports whether token ids account for the output: each chunk with text has some, and all but at most the end

@@ -296,3 +296,9 @@ func (d *decoder) take(c *chunk, ev sse.Event, status int) error {
 	}
 	return nil
 }
+
+// Began reports whether a recording, which may still go on, holds an event that carries tokens.
+func Began(rec stream.Recording) bool {
+	t, _ := Decode(rec)
+	return len(t.Events) > 0
+}
