@@ -145,7 +145,9 @@ type Request struct {
 	Hold func(context.Context) (sched time.Duration, err error)
 	Tap  *stream.Tap // may be nil
 
-	FirstByteWithin time.Duration // deadline from send to the first body byte; 0: none
+	// FirstByteWithin is the deadline from the send to the first text; what comes before it (a role, comments) does not end
+	// this wait, and a silence that IdleWithin allows may outlast it. 0: none.
+	FirstByteWithin time.Duration
 	IdleWithin      time.Duration // longest silence after it; 0: none
 }
 
@@ -174,6 +176,11 @@ type (
 	ServerLogger interface {
 		ServerLog() []string
 	}
+	// SecretLister lists what must stand in no text and no recording, beside Config.APIKey: credentials in the forms in
+	// which a server may repeat them, and folders of this machine that a server names.
+	SecretLister interface {
+		Secrets() []string
+	}
 )
 
 // CacheStats are cumulative counters of prompt tokens.
@@ -195,6 +202,7 @@ type Caps struct {
 	CacheFlusher CacheFlusher
 	Activity     ActivityReporter
 	ServerLogger ServerLogger
+	Secrets      SecretLister // no ability: Names leaves it out
 }
 
 // CapsOf asserts each optional interface once. Sessions are never wrapped, so what it finds is what there is.
@@ -205,6 +213,7 @@ func CapsOf(s Session) Caps {
 	c.CacheFlusher, _ = s.(CacheFlusher)
 	c.Activity, _ = s.(ActivityReporter)
 	c.ServerLogger, _ = s.(ServerLogger)
+	c.Secrets, _ = s.(SecretLister)
 	return c
 }
 

@@ -79,8 +79,8 @@ func (r *run) ready(ctx context.Context, at int) (*session, error) {
 			drivers.ErrModelNotFound, r.first.Model.Name, r.first.Backend, r.first.Version, s.info.Model.Name, s.info.Version)
 	}
 	r.session, r.broken = s, false
-	if l, ok := s.Session.(interface{ Secrets() []string }); ok {
-		for _, secret := range l.Secrets() {
+	if s.caps.Secrets != nil {
+		for _, secret := range s.caps.Secrets.Secrets() {
 			if secret != "" && !slices.Contains(r.secrets, secret) {
 				r.secrets = append(r.secrets, secret)
 			}

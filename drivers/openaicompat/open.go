@@ -63,6 +63,7 @@ func (s *session) open(ctx context.Context, c drivers.Config, endpoint string, c
 		}
 		return nil, err
 	}
+	s.answered = first.Model // Decode has taken a folder off
 	honoured, seen := s.ignoresEOS(ctx)
 	tok := s.tokenizer(ctx, first)
 	s.info = drivers.Info{
@@ -218,8 +219,6 @@ func (s *session) metadata(t stream.Transcript, eos string) map[string]string {
 
 // post makes a short call with a body.
 func (s *server) post(ctx context.Context, path string, in, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
 	_, err := s.client.JSON(ctx, http.MethodPost, path, in, out)
 	return err
 }

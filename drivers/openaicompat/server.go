@@ -10,10 +10,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/drivers/internal/httpx"
+	"github.com/llm-speed/llm-speed/drivers/internal/paths"
 )
 
 // What a server may turn out to be. An unknown one is "".
@@ -36,6 +36,7 @@ type server struct {
 	slots   int
 	quant   string
 	path    string // of the weights, on this machine
+	weights string // the same as the server says it, wherever that is
 }
 
 // listed is an entry of /v1/models, with the fields that servers add.
@@ -65,7 +66,8 @@ func (m listed) context() int {
 }
 
 func (m listed) model() drivers.Model {
-	d := drivers.Model{Ref: m.ID, Name: m.ID, ContextMax: m.context()}
+	shown := paths.Shown(m.ID) // choose takes it too
+	d := drivers.Model{Ref: shown, Name: shown, ContextMax: m.context()}
 	if m.Meta != nil {
 		d.SizeBytes = max(m.Meta.Size, 0)
 		d.ContextMax = max(cmp.Or(m.Meta.NCtxTrain, d.ContextMax), 0) // the model's own; what a stream may use is the session's
@@ -73,10 +75,8 @@ func (m listed) model() drivers.Model {
 	return d
 }
 
-// get makes a short call that must not hang.
+// get makes a short call.
 func (s *server) get(ctx context.Context, path string, out any) (http.Header, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
 	return s.client.JSON(ctx, http.MethodGet, path, nil, out)
 }
 
@@ -152,6 +152,7 @@ func (s *server) props(ctx context.Context) {
 	}
 	s.version = cmp.Or(s.version, p.BuildInfo)
 	s.context, s.slots, s.quant = max(p.Default.NCtx, 0), max(p.Slots, 0), p.Ftype
+	s.weights = p.Path
 	// A path that is not absolute is relative to the server's folder, which is not ours: another file may lie there.
 	if s.client.URLKind() == "loopback" && filepath.IsAbs(p.Path) {
 		s.path = p.Path
@@ -177,10 +178,10 @@ func (s *server) choose(ref string) (listed, error) {
 	}
 	var ids []string
 	for _, m := range s.models {
-		if m.ID == ref || slices.Contains(m.Aliases, ref) {
+		if m.ID == ref || paths.Shown(m.ID) == ref || slices.Contains(m.Aliases, ref) {
 			return m, nil
 		}
-		ids = append(ids, m.ID)
+		ids = append(ids, paths.Shown(m.ID))
 	}
 	return listed{}, fmt.Errorf("%w: %q is not served; %s", drivers.ErrModelNotFound, ref, suggest(ref, ids))
 }

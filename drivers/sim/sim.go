@@ -178,12 +178,18 @@ func (s *session) Stream(ctx context.Context, r drivers.Request) (stream.Recordi
 	}
 	return s.client.Stream(ctx, httpx.Post{
 		Path: "/v1/chat/completions", Body: body, Protocol: openai.ProtocolChat,
-		Sent: map[string]string{"output_tokens": strconv.Itoa(r.OutputTokens)}, Request: r,
+		Sent: map[string]string{"output_tokens": strconv.Itoa(r.OutputTokens)}, Request: r, Began: openai.Began,
 	})
 }
 
 // Decode understands a recording of Stream.
-func (s *session) Decode(rec stream.Recording) (stream.Transcript, error) { return openai.Decode(rec) }
+func (s *session) Decode(rec stream.Recording) (stream.Transcript, error) {
+	t, err := openai.Decode(rec)
+	return t, s.client.Redact(err)
+}
+
+// Secrets lists the URL's credentials, should there be any.
+func (s *session) Secrets() []string { return s.client.Secrets() }
 
 // CacheStats reads the prefix cache's counters.
 func (s *session) CacheStats(ctx context.Context) (drivers.CacheStats, error) {

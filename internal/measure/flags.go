@@ -59,7 +59,11 @@ func (s *Sample) flags(tr stream.Transcript) []Flag {
 	if s.TokensPerEvent.Known && s.TokensPerEvent.X > maxTokensPerEvent {
 		add(Coalesced, "%.4g tokens in an event", s.TokensPerEvent.X)
 	} else if s.coalesce > 0.5 {
-		add(Coalesced, "several events came in one read in %.0f %% of the reads (%d events, %d with text)", 100*s.coalesce, s.Events, len(s.Steps))
+		if len(s.Steps) == 1 {
+			add(Coalesced, "all %d events came in one read", s.Events)
+		} else {
+			add(Coalesced, "%d events in %d reads, several in %.0f %% of them", s.Events, len(s.Steps), 100*s.coalesce)
+		}
 	}
 	if why := s.buffered(); why != "" {
 		add(ProxyBuffered, "%s", why)

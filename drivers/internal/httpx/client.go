@@ -2,8 +2,12 @@
 // plain JSON calls outside timed intervals (json.go).
 //
 // The timed path does not use net/http's transport: a goroutine of ours owns the connection, so that t_send is taken right
-// before the first request byte is written and each stamp right after the socket's Read returns. It never retries,
+// before the first request byte is written and each stamp right after the socket's Read returns. It never retries a stream,
 // never decodes, never logs.
+//
+// Where a server leaves Nagle's algorithm on, a write of it may wait until the client's system has acknowledged the one
+// before, by tens of milliseconds; whether acknowledgements are being delayed can be asked on Linux only, for the moment
+// only (TCP_QUICKACK), so that it is not asked, and such a wait is part of the times that are measured.
 package httpx
 
 import (
@@ -15,6 +19,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,7 +35,7 @@ type Client struct {
 	header http.Header
 	clock  *clock.Clock
 	plain  *http.Client
-	key    string // for Redact only
+	secret []string // for Redact and Secrets only, longest first: one may be part of another
 
 	mu     sync.Mutex
 	idle   []*conn
@@ -46,7 +51,11 @@ func New(base string, key drivers.Secret, header http.Header, c *clock.Clock) (*
 	if err != nil {
 		return nil, err
 	}
-	h := http.Header{}
+	client := &Client{base: u, header: http.Header{}, clock: c, plain: &http.Client{Transport: &http.Transport{
+		// No proxy from the environment: plain calls reach the server that streams reach.
+		DisableCompression: true, MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second, ForceAttemptHTTP2: false,
+	}}}
+	h := client.header
 	for k, v := range header {
 		h[k] = v
 	}
@@ -54,17 +63,20 @@ func New(base string, key drivers.Secret, header http.Header, c *clock.Clock) (*
 		pass, _ := u.User.Password()
 		r := http.Request{Header: h}
 		r.SetBasicAuth(u.User.Username(), pass)
+		basic := strings.TrimPrefix(h.Get("Authorization"), "Basic ")
+		client.Hide(basic, u.User.String(), u.User.Username()+":"+pass)
+		if len(pass) >= leastSecret {
+			client.Hide(pass, url.QueryEscape(pass), strings.TrimPrefix(url.UserPassword("", pass).String(), ":"))
+		}
 		u.User = nil
 	}
 	if key.IsSet() {
+		client.Hide(key.Reveal())
 		h.Set("Authorization", "Bearer "+key.Reveal())
 	}
 	h.Set("Accept-Encoding", "identity") // Go asks for gzip by itself, and gzip holds events back
 	h.Set("User-Agent", "llm-speed")
-	return &Client{base: u, header: h, clock: c, key: key.Reveal(), plain: &http.Client{Transport: &http.Transport{
-		// No proxy from the environment: plain calls reach the server that streams reach.
-		DisableCompression: true, MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second, ForceAttemptHTTP2: false,
-	}}}, nil
+	return client, nil
 }
 
 // ParseBase reads a base URL as people write it: host:port is enough. The error never holds credentials.
@@ -252,19 +264,46 @@ func (c *Client) giveBlocks(blocks [][]byte) {
 	c.blocks = append(c.blocks, blocks[:min(len(blocks), max(keptBlocks-len(c.blocks), 0))]...)
 }
 
-// Redact takes the client's key out of an error's text, should a server have repeated it.
+// leastSecret is the length in bytes from which a password is hidden by itself: a shorter one is part of too many words.
+const leastSecret = 4
+
+// Hide adds texts that must appear in no other text. It is called before the first request; empty ones are passed over.
+func (c *Client) Hide(texts ...string) {
+	for _, s := range texts {
+		if s != "" && !slices.Contains(c.secret, s) {
+			c.secret = append(c.secret, s)
+		}
+	}
+	slices.SortStableFunc(c.secret, func(a, b string) int { return len(b) - len(a) })
+}
+
+// Secrets lists what must appear in no text: the key, and the URL's credentials as they were given, alone and encoded.
+func (c *Client) Secrets() []string { return append([]string(nil), c.secret...) }
+
+// Redact takes the client's secrets out of an error's text, should a server have repeated them.
 func (c *Client) Redact(err error) error {
-	if err == nil || c.key == "" || !strings.Contains(err.Error(), c.key) {
+	if err == nil {
+		return nil
+	}
+	text := c.stars(err.Error())
+	if text == err.Error() {
 		return err
 	}
-	text := strings.ReplaceAll(err.Error(), c.key, "***")
 	var api *drivers.APIError
 	if errors.As(err, &api) {
 		clean := *api
-		clean.Message = strings.ReplaceAll(api.Message, c.key, "***")
+		clean.Message = c.stars(api.Message)
 		err = &clean
 	}
 	return &redacted{text, err}
+}
+
+// stars puts *** where a secret is.
+func (c *Client) stars(text string) string {
+	for _, s := range c.secret {
+		text = strings.ReplaceAll(text, s, "***")
+	}
+	return text
 }
 
 // redacted is an error whose text had a key in it. What it wraps is for errors.Is and As only.

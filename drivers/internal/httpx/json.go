@@ -17,16 +17,40 @@ import (
 // maxAnswer bounds the answer of a plain call.
 const maxAnswer = 64 << 20
 
+// patience is how long a plain call may take where its caller sets no earlier deadline: a question 10 s; a call with a body
+// 30 s and another second for each 32 KiB of it.
+func patience(method string, body int) time.Duration {
+	if method == http.MethodGet {
+		return 10 * time.Second
+	}
+	return 30*time.Second + time.Duration(body)*time.Second/(32<<10)
+}
+
 // JSON makes a plain call outside any timed interval. in is encoded as the body unless nil; the answer is decoded into out
-// unless nil. A status of 400 or more is a *drivers.APIError. The response header is given in either case.
+// unless nil. A status of 400 or more is a *drivers.APIError; a server that does not answer in time is drivers.ErrTimeout.
+// The response header is given in either case. Every call is taken for one that may be repeated: where a kept connection
+// turns out to be closed, net/http sends it again on another.
 func (c *Client) JSON(ctx context.Context, method, path string, in, out any) (http.Header, error) {
+	h, err := c.call(ctx, method, path, in, out)
+	return h, c.Redact(err)
+}
+
+func (c *Client) call(ctx context.Context, method, path string, in, out any) (http.Header, error) {
 	var body io.Reader
+	size := 0
 	if in != nil {
 		b, err := json.Marshal(in)
 		if err != nil {
 			return nil, fmt.Errorf("encode request: %w", err)
 		}
-		body = bytes.NewReader(b)
+		body, size = bytes.NewReader(b), len(b)
+	}
+	began := time.Now()
+	callers := ctx
+	ctx, cancel := context.WithTimeout(ctx, patience(method, size))
+	defer cancel()
+	late := func() error {
+		return fmt.Errorf("%w: %s %s: no answer within %s", drivers.ErrTimeout, method, path, time.Since(began).Round(100*time.Millisecond))
 	}
 	req, err := http.NewRequestWithContext(ctx, method, c.base.String()+path, body)
 	if err != nil {
@@ -38,26 +62,30 @@ func (c *Client) JSON(ctx context.Context, method, path string, in, out any) (ht
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	req.Header["Idempotency-Key"] = []string{} // tells net/http alone that it may be sent again; nothing is sent for it
 	resp, err := c.plain.Do(req)
 	if err != nil {
 		switch {
 		case errors.Is(err, context.DeadlineExceeded):
-			return nil, fmt.Errorf("%w: %s %s", drivers.ErrTimeout, method, path)
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
+			return nil, late()
+		case callers.Err() != nil:
+			return nil, context.Cause(callers)
 		}
 		return nil, fmt.Errorf("%w: %w", drivers.ErrUnreachable, tidy(err))
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	if err != nil {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return resp.Header, late()
+	case err != nil:
 		return resp.Header, fmt.Errorf("%w: %s %s: %w", drivers.ErrReset, method, path, tidy(err))
 	}
 	if len(b) > maxAnswer {
 		return resp.Header, fmt.Errorf("%w: %s answers more than %d MiB", drivers.ErrProtocol, path, maxAnswer>>20)
 	}
 	if resp.StatusCode >= 400 {
-		return resp.Header, c.Redact(StatusError(resp.StatusCode, b, resp.Header.Get("Retry-After")))
+		return resp.Header, StatusError(resp.StatusCode, b, resp.Header.Get("Retry-After"))
 	}
 	if out == nil {
 		return resp.Header, nil

@@ -36,6 +36,10 @@ type Post struct {
 	Protocol string            // into Recording.Protocol
 	Sent     map[string]string // into Recording.Sent
 	Request  drivers.Request   // Hold, Tap and the deadlines are used
+
+	// Began reports whether what has come so far holds text. It is asked only after a silence as long as the idle limit, so
+	// that the read path never decodes; nil takes any body byte for text.
+	Began func(stream.Recording) bool
 }
 
 // Stream sends p and keeps what comes back, bytes and stamps, until the body ends. The recording is valid, and holds all
@@ -55,6 +59,7 @@ func (c *Client) Stream(ctx context.Context, p Post) (stream.Recording, error) {
 		if !errors.Is(err, kind) {
 			err = fmt.Errorf("%w: %w", kind, err)
 		}
+		err = c.Redact(err)
 		rec.Fault = err.Error()
 		return rec, err
 	}
@@ -77,7 +82,7 @@ func (c *Client) Stream(ctx context.Context, p Post) (stream.Recording, error) {
 	head := c.requestHead(p.Path, len(p.Body))
 	rec.Request = len(head) + len(p.Body)
 	raw := append(head, p.Body...)
-	in := &intake{c: c, k: k, ctx: ctx, rec: &rec, tap: p.Request.Tap, first: p.Request.FirstByteWithin, idle: p.Request.IdleWithin, block: c.takeBlock()}
+	in := &intake{c: c, k: k, ctx: ctx, rec: &rec, tap: p.Request.Tap, first: p.Request.FirstByteWithin, idle: p.Request.IdleWithin, began: p.Began, block: c.takeBlock()}
 	in.head = bufio.NewReaderSize(in, headBuffer)
 	rec.Reads = make([]stream.Read, 0, 1024)
 	defer in.release()
@@ -105,14 +110,12 @@ func (c *Client) Stream(ctx context.Context, p Post) (stream.Recording, error) {
 		if err != nil && rec.Status == 0 {
 			readErr = err
 		}
-		var ne net.Error
 		switch {
-		case errors.As(readErr, &ne) && ne.Timeout():
-			what := "no byte of the answer"
-			if len(rec.Reads) > 0 {
-				what = "silence inside the stream"
+		case isTimeout(readErr):
+			if in.why == nil { // the last try of an answer to a request that could not be written
+				in.why = err
 			}
-			return fail(drivers.ErrTimeout, fmt.Errorf("%s within %s", what, in.limit().Round(time.Millisecond)))
+			return fail(drivers.ErrTimeout, in.why)
 		case errors.Is(readErr, errNotHTTP):
 			return fail(drivers.ErrProtocol, readErr)
 		}
@@ -124,6 +127,11 @@ func (c *Client) Stream(ctx context.Context, p Post) (stream.Recording, error) {
 		clean = k.SetDeadline(time.Time{}) == nil
 	}
 	return rec, nil
+}
+
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
 }
 
 // tidy takes the addresses out of a network error: they say nothing that the URL does not.
@@ -156,18 +164,23 @@ type intake struct {
 	rec *stream.Recording
 	tap *stream.Tap
 
-	head        *bufio.Reader // reads the response's header through in
-	blocks      [][]byte      // full
-	block       []byte        // being filled
-	total       int
-	first       time.Duration // deadline from the send to the first body byte; 0: none
-	idle        time.Duration // longest silence after it; 0: none
-	started     bool          // the idle deadline has taken over
-	deadlineSet time.Duration // when it was last moved
-	at          time.Duration // stamp of the last socket read
-	failed      error         // its error
-	keepAlive   bool
+	head      *bufio.Reader // reads the response's header through in
+	blocks    [][]byte      // full
+	block     []byte        // being filled
+	total     int
+	first     time.Duration // deadline from the send to the first text; 0: none
+	idle      time.Duration // longest silence after it; 0: none
+	began     func(stream.Recording) bool
+	text      bool          // the answer's text has begun, as far as was looked
+	idling    bool          // the idle deadline was armed
+	why       error         // the limit that was passed
+	at        time.Duration // stamp of the last socket read
+	failed    error         // its error
+	keepAlive bool
 }
+
+// mostBeforeText is more than a body holds before its text begins: role, comments and progress.
+const mostBeforeText = 64 << 10
 
 // past is a deadline that wakes every read and write at once.
 var past = time.Unix(1, 0)
@@ -180,27 +193,71 @@ func (in *intake) setDeadline(t time.Time) {
 	}
 }
 
-// watch moves the deadline on after a read: from the first body byte on silence counts, not the time since the send. To
-// spare a system call a read the deadline is moved in steps of a quarter.
+// The deadlines of a stream. Until its text begins the limit is the first one, counted from the send, or the idle one where
+// that ends later: a role event or a comment may come long before the prompt is worked through. From then on silence
+// counts. To spare the read path, a deadline is not moved by the reads: it is armed once, at the first body byte, and when
+// it fires, extend looks when the last read was, and whether there was text, and arms it again for what is left.
+
+// watch arms the idle deadline at the first body byte.
 func (in *intake) watch() {
-	switch {
-	case in.total == 0:
-		return
-	case in.idle > 0 && (!in.started || in.at-in.deadlineSet > in.idle/4):
-		in.setDeadline(time.Now().Add(in.idle + in.idle/4))
-		in.deadlineSet = in.at
-	case in.idle == 0 && !in.started && in.first > 0:
-		in.setDeadline(time.Time{})
+	if in.idle > 0 && in.total > 0 && !in.idling {
+		in.idling = true
+		in.setDeadline(time.Now().Add(in.idle))
 	}
-	in.started = true
 }
 
-// limit is the deadline that is in force.
-func (in *intake) limit() time.Duration {
-	if in.total > 0 {
-		return in.idle
+// extend is asked when the deadline has fired. It arms the next one, or says in why which limit was passed.
+func (in *intake) extend() bool {
+	if in.ctx.Err() != nil {
+		return false
 	}
-	return in.first
+	now := in.c.clock.Now()
+	if in.total == 0 {
+		if in.first > 0 {
+			in.why = fmt.Errorf("no byte of the answer within %s", in.first.Round(time.Millisecond))
+		}
+		return false
+	}
+	left := in.at + in.idle - now
+	if in.idle > 0 && left > tick {
+		in.setDeadline(time.Now().Add(left))
+		return true
+	}
+	if in.hasText() {
+		if in.idle > 0 {
+			in.why = fmt.Errorf("silence inside the stream within %s", in.idle.Round(time.Millisecond))
+			return false
+		}
+		in.setDeadline(time.Time{})
+		return true
+	}
+	if in.first == 0 {
+		in.setDeadline(time.Time{})
+		return true
+	}
+	if left = in.rec.Send + in.first - now; left > tick {
+		in.setDeadline(time.Now().Add(left))
+		return true
+	}
+	in.why = fmt.Errorf("no text of the answer within %s, only %d bytes without text, and then silence for %s",
+		(now - in.rec.Send).Round(10*time.Millisecond), in.total, (now - in.at).Round(time.Millisecond))
+	return false
+}
+
+// tick is how much too early a deadline may seem to have fired: timers and the run's clock are read at different moments.
+const tick = time.Millisecond
+
+// hasText reports whether the answer's text has begun. An error answer counts as text.
+func (in *intake) hasText() bool {
+	if !in.text {
+		in.text = in.began == nil || in.rec.Status >= 400 || in.total > mostBeforeText
+	}
+	if !in.text {
+		so := *in.rec
+		so.Data = in.join()
+		in.text = in.began(so)
+	}
+	return in.text
 }
 
 // Read reads the socket once and stamps the return. It is what the header parser reads through.
@@ -210,6 +267,18 @@ func (in *intake) Read(p []byte) (int, error) {
 		in.rec.ReadLag = max(in.rec.ReadLag, before-in.at)
 	}
 	n, err := in.k.Read(p)
+	for n == 0 && isTimeout(err) {
+		fired := in.c.clock.Now()
+		if !in.extend() {
+			break
+		}
+		in.rec.ReadLag = max(in.rec.ReadLag, in.c.clock.Now()-fired)
+		n, err = in.k.Read(p)
+	}
+	if n == 0 && isTimeout(err) {
+		in.failed = err
+		return 0, err // the end of a wait is no read
+	}
 	in.at, in.failed = in.c.clock.Now(), err
 	if n > 0 && in.rec.FirstByte == 0 {
 		in.rec.FirstByte = in.at

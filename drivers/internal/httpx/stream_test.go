@@ -353,6 +353,65 @@ func TestStreamDeadlines(t *testing.T) {
 	}
 }
 
+// TestStreamDeadlineBeforeText holds the limits while a stream has sent a role and comments, but no text.
+func TestStreamDeadlineBeforeText(t *testing.T) {
+	const ms = time.Millisecond
+	for _, c := range []struct {
+		name        string
+		writes      []string // a chunk each
+		pauses      []time.Duration
+		first, idle time.Duration
+		said        string // "" where all comes
+		least, most time.Duration
+	}{
+		{"a role, then a prefill longer than the idle limit", []string{"role\n", "TEXT"}, []time.Duration{0, 150 * ms}, time.Second, 50 * ms, "", 150 * ms, 800 * ms},
+		{"comments do not begin the text", []string{"role\n", ":\n", ":\n", ":\n", ":\n", "TEXT"}, []time.Duration{0, 10 * ms, 10 * ms, 10 * ms, 10 * ms, 150 * ms}, time.Second, 50 * ms, "", 150 * ms, 800 * ms},
+		{"no text within the first limit", []string{"role\n", "TEXT"}, []time.Duration{0, time.Minute}, 150 * ms, 40 * ms, "no text of the answer within 15", 140 * ms, 600 * ms},
+		{"the idle limit ends later", []string{"role\n", "TEXT"}, []time.Duration{0, time.Minute}, 30 * ms, 150 * ms, "no text of the answer within 15", 140 * ms, 600 * ms},
+		{"no first limit", []string{"role\n", "TEXT"}, []time.Duration{0, 150 * ms}, 0, 30 * ms, "", 150 * ms, 800 * ms},
+		{"no idle limit", []string{"role\n", "TEXT"}, []time.Duration{0, time.Minute}, 100 * ms, 0, "no text of the answer within 10", 90 * ms, 600 * ms},
+		{"no idle limit, text", []string{"TEXT", "more"}, []time.Duration{0, 200 * ms}, 80 * ms, 0, "", 190 * ms, 800 * ms},
+		{"silence after text", []string{"role\n", "TEXT", "never"}, []time.Duration{0, 60 * ms, time.Minute}, time.Minute, 100 * ms, "silence inside the stream within 100ms", 150 * ms, 600 * ms},
+		{"exactly the idle limit, counted from the last read", []string{"TEXT", "a", "b", "never"}, []time.Duration{0, 200 * ms, 20 * ms, time.Minute}, time.Minute, 400 * ms, "silence inside the stream within 400ms", 610 * ms, 700 * ms},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cl := client(t, serve(t, func(_ int, k *net.TCPConn, br *bufio.Reader) {
+				if _, ok := take(br); !ok {
+					return
+				}
+				_ = k.SetNoDelay(true)
+				_, _ = io.WriteString(k, chunkedHead)
+				gone := make(chan struct{})
+				go func() { _, _ = br.Peek(1); close(gone) }()
+				for i, w := range c.writes {
+					select {
+					case <-gone:
+						return
+					case <-time.After(c.pauses[i]):
+					}
+					_, _ = fmt.Fprintf(k, "%x\r\n%s\r\n", len(w), w)
+				}
+				_, _ = io.WriteString(k, "0\r\n\r\n")
+			}))
+			p := post
+			p.Request.FirstByteWithin, p.Request.IdleWithin = c.first, c.idle
+			p.Began = func(rec stream.Recording) bool { return bytes.Contains(rec.Data, []byte("TEXT")) }
+			began := time.Now()
+			rec, err := cl.Stream(t.Context(), p)
+			took := time.Since(began)
+			switch {
+			case c.said == "" && (err != nil || string(rec.Data) != strings.Join(c.writes, "")):
+				t.Errorf("%v, data %q", err, rec.Data)
+			case c.said != "" && (!errors.Is(err, drivers.ErrTimeout) || rec.Outcome != stream.Deadline || !strings.Contains(rec.Fault, c.said)):
+				t.Errorf("%v, outcome %s, fault %q", err, rec.Outcome, rec.Fault)
+			}
+			if took < c.least || took > c.most {
+				t.Errorf("took %v, want %v to %v", took, c.least, c.most)
+			}
+		})
+	}
+}
+
 func TestStreamBlocksAreNotShared(t *testing.T) {
 	// A recording's data must not change when its memory serves the next stream, also past the size of one block.
 	sizes := []int{10, 3 * blockSize, 10}
@@ -397,6 +456,18 @@ func TestRedact(t *testing.T) {
 	var api *drivers.APIError
 	if got.Error() != "open: not authorised (HTTP 401): bad key ***" || !errors.Is(got, drivers.ErrAuth) || !errors.As(got, &api) || api.Message != "bad key ***" {
 		t.Errorf("%v, %+v", got, api)
+	}
+	c, err = New("http://bob:pa%20ss%2F1@host", drivers.Secret{}, nil, clock.New())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, said := range []string{"pa ss/1", "bob:pa ss/1", "bob:pa%20ss%2F1", "pa%20ss%2F1", "Basic Ym9iOnBhIHNzLzE="} {
+		if got := c.Redact(fmt.Errorf("refused %q", said)).Error(); got != `refused "***"` && got != `refused "Basic ***"` {
+			t.Errorf("%q: %s", said, got)
+		}
+	}
+	if c, err = New("http://a:b@host", drivers.Secret{}, nil, clock.New()); err != nil || c.Redact(errors.New("a bad b, a:b")).Error() != "a bad b, ***" {
+		t.Errorf("a short password: %v, %q", err, c.Secrets())
 	}
 	if plain := errors.New("x"); c.Redact(plain) != plain || c.Redact(nil) != nil {
 		t.Error("an error without the key was changed")
