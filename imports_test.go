@@ -32,6 +32,7 @@ var allowed = map[string][]string{
 	"builtins":                     {"internal/chat"},
 	"drivers":                      {"internal/chat", "internal/clock", "internal/stream"},
 	"drivers/internal/httpx":       {"drivers", "internal/clock", "internal/stream"},
+	"drivers/internal/paths":       {"drivers"},
 	"drivers/internal/sse":         {"internal/stream"},
 	"drivers/internal/ndjson":      {"internal/stream"},
 	"drivers/internal/openai":      {"drivers", "drivers/internal/httpx", "drivers/internal/sse", "internal/chat", "internal/stream"},
