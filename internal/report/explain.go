@@ -199,6 +199,7 @@ func figure(p *page, r rowView, v value) {
 	if reason := r.Reasons[v.Name]; reason != "" && v.known() {
 		p.wrapped(plain, "  note     ", reason)
 	}
+	p.line(plain, "  see      %s", r.see(v.Name))
 }
 
 // exact shows a value with more digits than the table.

@@ -34,7 +34,7 @@ func catalogue() []field {
 		{"max_gap_ms", "longest gap", "ms", "largest t_ev[i] - t_ev[i-1], events of one read merged", allRequests},
 		{"stalls", "stalls", "count", "number of gaps longer than max(250 ms, 5 x median gap)", allRequests},
 		{"aggregate_tps", "aggregate", "tok/s", "tokens in [w0, w1] / (w1 - w0); w0 = last stream's t_1, w1 = first stream's t_L", medianReleases},
-		{"whole_span_tps", "whole span", "tok/s", "tokens of all streams / (last t_L - first t_1)", medianReleases},
+		{"whole_span_tps", "whole span", "tok/s", "tokens of all streams / (last t_L - first t_send)", medianReleases},
 		{"per_stream_tps", "per stream", "tok/s", "decode rate of each stream; 50th percentile", medianReleases},
 		{"per_stream_p5_tps", "per stream p5", "tok/s", "decode rate of each stream; 5th percentile", medianReleases},
 		{"fairness", "fairness", "", "slowest stream's decode rate / fastest stream's", medianReleases},
