@@ -63,12 +63,14 @@ func memory(ctx context.Context) (func(*Fingerprint, map[string]string), error) 
 	}, nil
 }
 
+// usable counts the threads that this process may run on.
+func usable(context.Context) (func(*Fingerprint, map[string]string), error) {
+	return func(fp *Fingerprint, _ map[string]string) { fp.CPU.Usable = some(runtime.NumCPU()) }, nil
+}
+
 // limits reads what the control group allows, where there are such.
-func limits(context.Context) (func(*Fingerprint, map[string]string), error) {
-	if runtime.GOOS != "linux" {
-		return nil, errors.New("only Linux has control groups")
-	}
-	cpus, ram := cgroupLimits(root())
+func (s source) limits(context.Context) (func(*Fingerprint, map[string]string), error) {
+	cpus, ram := cgroupLimits(s.files)
 	return func(fp *Fingerprint, reasons map[string]string) {
 		if fp.CPU.Limit = cpus; cpus == nil {
 			reasons["cpu.limit_cpus"] = "no limit"

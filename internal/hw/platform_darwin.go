@@ -3,7 +3,7 @@ package hw
 import (
 	"context"
 	"errors"
-	"strings"
+	"runtime"
 
 	"github.com/shirou/gopsutil/v4/cpu"
 	"golang.org/x/sys/unix"
@@ -29,19 +29,55 @@ func distribution(context.Context) (func(*Fingerprint, map[string]string), error
 	}, nil
 }
 
-// nvidiaSMI is empty: macOS has no NVIDIA driver.
-func nvidiaSMI() string { return "" }
+func toolFolders() string { return "/usr/bin:/usr/sbin" }
 
-// otherGPUs gives the one of an Apple chip, which goes by the chip's name and shares the RAM.
-func otherGPUs(bool) ([]GPU, error) {
-	chip, err := unix.Sysctl("machdep.cpu.brand_string")
-	if err != nil {
-		return nil, err
+func platformProbes(s source) []probe[Fingerprint] {
+	return []probe[Fingerprint]{
+		{keys: []string{"gpus", "runtimes.metal"}, limit: profilerLimit, run: func(ctx context.Context) (func(*Fingerprint, map[string]string), error) {
+			chip, _ := unix.Sysctl("machdep.cpu.brand_string")
+			return s.appleGPUs(ctx, chip)
+		}},
+		{keys: []string{"machine", "os.build", "cpu.performance_cores", "cpu.efficiency_cores", "cpu.clock_max_mhz", "cpu.translated", "cpu.smt"}, run: sysctls},
+		{keys: []string{"ram.modules", "ram.channels", "ram.speed_mts"}, run: absent[Fingerprint]("macOS is not asked: its answer takes seconds")},
+		{keys: []string{"cpu.numa_nodes", "cpu.scaling_driver", "cpu.governor", "cpu.energy_preference", "cpu.turbo"}, run: absent[Fingerprint]("macOS shows none")},
+		{keys: []string{"cpu.limit_cpus", "ram_limit_bytes"}, run: absent[Fingerprint]("only Linux has control groups")},
+		{keys: []string{"runtimes.cuda", "runtimes.rocm"}, run: absent[Fingerprint]("macOS has none")},
+		{keys: []string{"os.wsl"}, run: absent[Fingerprint]("only Linux runs in it")},
 	}
-	if !strings.HasPrefix(chip, "Apple ") {
-		return nil, errors.New("GPUs of Intel Macs are not looked for")
-	}
-	return []GPU{{Vendor: "apple", Name: chip}}, nil
 }
 
-func onBattery() (bool, error) { return false, errors.New("not looked for on macOS") }
+// sysctls asks for values one by one: a key that a Mac does not have is an error of its own.
+func sysctls(context.Context) (func(*Fingerprint, map[string]string), error) {
+	text := func(key string) string { v, _ := unix.Sysctl(key); return v }
+	count := func(key string) int { v, _ := unix.SysctlUint32(key); return int(v) }
+	model, build := text("hw.model"), text("kern.osversion")
+	performance, efficiency := count("hw.perflevel0.physicalcpu"), count("hw.perflevel1.physicalcpu")
+	hertz, _ := unix.SysctlUint64("hw.cpufrequency_max")
+	cores, threads := count("hw.physicalcpu"), count("hw.logicalcpu")
+	// The key is absent on Macs that can't translate, and there this program is not.
+	translated := count("sysctl.proc_translated") == 1 && runtime.GOARCH == "amd64"
+	if model == "" && cores == 0 {
+		return nil, errors.New("sysctl does not answer")
+	}
+	return func(fp *Fingerprint, reasons map[string]string) {
+		fp.Machine = known(model, reasons, "machine")
+		fp.OS.Build = known(build, reasons, "os.build")
+		if performance > 0 && efficiency > 0 {
+			fp.CPU.PerformanceCores, fp.CPU.EfficiencyCores = &performance, &efficiency
+		} else {
+			blame(reasons, []string{"cpu.performance_cores", "cpu.efficiency_cores"}, "macOS shows one kind of cores")
+		}
+		if fp.CPU.ClockMax = some(float64(hertz) / 1e6); hertz == 0 {
+			reasons["cpu.clock_max_mhz"] = "macOS shows no clock of Apple's chips"
+		}
+		fp.CPU.Translated = &translated
+		if cores > 0 && threads > 0 {
+			on := threads > cores
+			fp.CPU.SMT = &on
+		} else {
+			reasons["cpu.smt"] = silent
+		}
+	}, nil
+}
+
+func platformState(s source) []probe[Condition] { return s.darwinState() }

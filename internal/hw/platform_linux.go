@@ -21,11 +21,12 @@ func distribution(context.Context) (func(*Fingerprint, map[string]string), error
 	}, nil
 }
 
-// nvidiaSMI are the folders where nvidia-smi is installed; WSL and NixOS have their own.
-func nvidiaSMI() string {
-	return strings.Join([]string{"/usr/bin", "/usr/local/bin", "/usr/local/nvidia/bin", "/opt/bin", "/usr/lib/wsl/lib", "/run/current-system/sw/bin"}, ":")
+// toolFolders are where the GPU vendors' tools are installed; WSL and NixOS have their own.
+func toolFolders() string {
+	return strings.Join([]string{"/usr/bin", "/usr/local/bin", "/usr/local/nvidia/bin", "/opt/rocm/bin", "/opt/bin", "/usr/lib/wsl/lib",
+		"/run/current-system/sw/bin"}, ":")
 }
 
-func otherGPUs(nvidiaSeen bool) ([]GPU, error) { return drmGPUs(root(), nvidiaSeen), nil }
+func platformProbes(s source) []probe[Fingerprint] { return s.linuxProbes() }
 
-func onBattery() (bool, error) { return batteryState(root()) }
+func platformState(s source) []probe[Condition] { return s.linuxState() }

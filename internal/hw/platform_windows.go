@@ -3,6 +3,9 @@ package hw
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
+	"unsafe"
 
 	"github.com/shirou/gopsutil/v4/cpu"
 	"github.com/shirou/gopsutil/v4/host"
@@ -23,20 +26,46 @@ func distribution(ctx context.Context) (func(*Fingerprint, map[string]string), e
 	}, nil
 }
 
-// nvidiaSMI is where the driver installs it.
-func nvidiaSMI() string {
+// toolFolders are where Windows has PowerShell and the driver puts nvidia-smi, now and formerly.
+func toolFolders() string {
 	dir, err := windows.GetSystemDirectory()
 	if err != nil {
 		return ""
 	}
-	return dir
+	return strings.Join([]string{dir, dir + `\WindowsPowerShell\v1.0`, dir[:2] + `\Program Files\NVIDIA Corporation\NVSMI`}, ";")
 }
 
-func otherGPUs(nvidiaSeen bool) ([]GPU, error) {
-	if nvidiaSeen {
-		return nil, nil
+func platformProbes(s source) []probe[Fingerprint] {
+	return []probe[Fingerprint]{
+		{keys: append([]string{"machine", "os.build", "cpu.clock_max_mhz", "ram.modules", "ram.channels", "ram.speed_mts"}, gpuKeys...), limit: cimLimit, run: s.windowsAll},
+		{keys: []string{"cpu.numa_nodes", "cpu.scaling_driver", "cpu.governor", "cpu.energy_preference", "cpu.turbo", "cpu.smt", "cpu.translated",
+			"cpu.performance_cores", "cpu.efficiency_cores"}, run: absent[Fingerprint]("not looked for on Windows")},
+		{keys: []string{"cpu.limit_cpus", "ram_limit_bytes"}, run: absent[Fingerprint]("only Linux has control groups")},
+		{keys: []string{"runtimes.metal"}, run: absent[Fingerprint]("only macOS has it")},
+		{keys: []string{"os.wsl"}, run: absent[Fingerprint]("only Linux runs in it")},
 	}
-	return nil, errors.New("only NVIDIA GPUs are looked for on Windows")
 }
 
-func onBattery() (bool, error) { return false, errors.New("not looked for on Windows") }
+// powerStatus is what GetSystemPowerStatus fills in.
+type powerStatus struct {
+	line, flag, percent, saver byte
+	life, full                 uint32
+}
+
+// onBattery asks Windows itself.
+func onBattery(context.Context) (func(*Condition, map[string]string), error) {
+	var st powerStatus
+	call := windows.NewLazySystemDLL("kernel32.dll").NewProc("GetSystemPowerStatus")
+	if ok, _, err := call.Call(uintptr(unsafe.Pointer(&st))); ok == 0 {
+		return nil, fmt.Errorf("ask for the power status: %w", err)
+	}
+	if st.line > 1 {
+		return nil, errors.New(silent)
+	}
+	on := st.line == 0
+	return func(c *Condition, _ map[string]string) { c.OnBattery = &on }, nil
+}
+
+func platformState(s source) []probe[Condition] {
+	return append(s.windowsState(), probe[Condition]{keys: []string{"on_battery"}, run: onBattery})
+}

@@ -18,12 +18,38 @@ const cpuWindow = 200 * time.Millisecond
 
 // Condition is what the machine is doing at a moment.
 type Condition struct {
-	Load1m       *float64          `json:"load_1m"`     // runnable tasks, mean of a minute
-	CPUPercent   *float64          `json:"cpu_percent"` // of all CPUs, over 200 ms
-	RAMUsed      *int64            `json:"ram_used_bytes"`
-	RAMAvailable *int64            `json:"ram_available_bytes"`
-	OnBattery    *bool             `json:"on_battery"`
-	Reasons      map[string]string `json:"reasons,omitempty"`
+	Load1m         *float64          `json:"load_1m"`                 // runnable tasks, mean of a minute
+	CPUPercent     *float64          `json:"cpu_percent"`             // of all CPUs, over 200 ms
+	CPUClock       *float64          `json:"cpu_clock_mhz"`           // mean over the cores
+	CPUTemperature *float64          `json:"cpu_temperature_c"`       // of the hottest sensor
+	CPUThrottles   *int64            `json:"cpu_throttles"`           // since the start of the system, over all cores: only a difference says something
+	CPUSpeedLimit  *float64          `json:"cpu_speed_limit_percent"` // below 100 the system slows the CPU for its heat
+	Governor       *string           `json:"governor"`
+	PowerMode      *string           `json:"power_mode"`
+	RAMUsed        *int64            `json:"ram_used_bytes"`
+	RAMAvailable   *int64            `json:"ram_available_bytes"`
+	OnBattery      *bool             `json:"on_battery"`
+	GPUs           []GPUState        `json:"gpus"` // null: not known; in the order of the Fingerprint's where all are of one maker
+	Reasons        map[string]string `json:"reasons,omitempty"`
+}
+
+// GPUState is what a GPU is doing at a moment.
+type GPUState struct {
+	Vendor      string   `json:"vendor"`
+	UsePercent  *float64 `json:"use_percent"`
+	MemoryUsed  *int64   `json:"memory_used_bytes"`
+	Clock       *float64 `json:"clock_mhz"`
+	MemoryClock *float64 `json:"memory_clock_mhz"`
+	Temperature *float64 `json:"temperature_c"`
+	Margin      *float64 `json:"temperature_margin_c"` // to where it slows down
+	Power       *float64 `json:"power_w"`
+	Level       *string  `json:"performance_state"` // P0 to P12, or the level that AMD's driver is set to
+	PCIeGen     *int     `json:"pcie_gen"`
+	PCIeWidth   *int     `json:"pcie_width"`
+	Reasons     []string `json:"clock_reasons"`      // why the clocks are not higher; null: not known; empty: they are as high as they go
+	SlowedPower *int64   `json:"slowed_by_power_us"` // since the driver's start: only a difference says something
+	SlowedHeat  *int64   `json:"slowed_by_heat_us"`  //
+	why         map[string]string
 }
 
 // State gives the Condition of this machine as JSON, within a second.
@@ -32,8 +58,8 @@ func State(ctx context.Context) (json.RawMessage, error) { return json.Marshal(R
 // ReadState gives the Condition of this machine, within a second.
 func ReadState(ctx context.Context) Condition {
 	c := Condition{Reasons: map[string]string{}}
-	gather(ctx, &c, c.Reasons, []probe[Condition]{
-		{[]string{"load_1m"}, func(ctx context.Context) (func(*Condition, map[string]string), error) {
+	gather(ctx, &c, c.Reasons, append([]probe[Condition]{
+		{keys: []string{"load_1m"}, run: func(ctx context.Context) (func(*Condition, map[string]string), error) {
 			if runtime.GOOS == "windows" {
 				return nil, errors.New("no load average on Windows")
 			}
@@ -43,7 +69,7 @@ func ReadState(ctx context.Context) Condition {
 			}
 			return func(c *Condition, _ map[string]string) { c.Load1m = &l.Load1 }, nil
 		}},
-		{[]string{"cpu_percent"}, func(ctx context.Context) (func(*Condition, map[string]string), error) {
+		{keys: []string{"cpu_percent"}, run: func(ctx context.Context) (func(*Condition, map[string]string), error) {
 			p, err := cpu.PercentWithContext(ctx, cpuWindow, false)
 			if err != nil {
 				return nil, err
@@ -53,7 +79,7 @@ func ReadState(ctx context.Context) Condition {
 			}
 			return func(c *Condition, _ map[string]string) { c.CPUPercent = &p[0] }, nil
 		}},
-		{[]string{"ram_used_bytes", "ram_available_bytes"}, func(ctx context.Context) (func(*Condition, map[string]string), error) {
+		{keys: []string{"ram_used_bytes", "ram_available_bytes"}, run: func(ctx context.Context) (func(*Condition, map[string]string), error) {
 			m, err := mem.VirtualMemoryWithContext(ctx)
 			if err != nil {
 				return nil, err
@@ -63,14 +89,7 @@ func ReadState(ctx context.Context) Condition {
 				c.RAMAvailable = known(int64(m.Available), reasons, "ram_available_bytes")
 			}, nil
 		}},
-		{[]string{"on_battery"}, func(context.Context) (func(*Condition, map[string]string), error) {
-			on, err := onBattery()
-			if err != nil {
-				return nil, err
-			}
-			return func(c *Condition, _ map[string]string) { c.OnBattery = &on }, nil
-		}},
-	})
+	}, platformState(thisMachine())...))
 	return c
 }
 
