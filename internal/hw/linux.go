@@ -23,14 +23,14 @@ func (s source) linuxProbes() []probe[Fingerprint] {
 
 // absent is a probe of what a system does not have.
 func absent[T any](why string) func(context.Context) (func(*T, map[string]string), error) {
-	return func(context.Context) (func(*T, map[string]string), error) { return nil, notHere(why) }
+	return func(context.Context) (func(*T, map[string]string), error) { return nil, notHereError(why) }
 }
 
-// notHere is the reason why a field does not apply.
-type notHere string
+// notHereError is the reason why a field does not apply.
+type notHereError string
 
 // Error is the reason.
-func (n notHere) Error() string { return string(n) }
+func (n notHereError) Error() string { return string(n) }
 
 const cpuDir = "sys/devices/system/cpu/"
 
@@ -182,7 +182,7 @@ func wslVersion(version string) string {
 func (s source) linuxRAM(context.Context) (func(*Fingerprint, map[string]string), error) {
 	table, err := fs.ReadFile(s.files, "sys/firmware/dmi/tables/DMI")
 	if err != nil {
-		return nil, notHere("the firmware's table of modules is not readable to this user, or not there")
+		return nil, notHereError("the firmware's table of modules is not readable to this user, or not there")
 	}
 	modules, err := parseSMBIOS(table)
 	if err != nil {

@@ -17,17 +17,10 @@ import (
 	"strings"
 )
 
-// The formats of Info.
-const (
-	FormatGGUF        = "gguf"
-	FormatSafetensors = "safetensors"
-)
-
 // Why a file is of no use, for errors.Is.
 var (
-	ErrNotGGUF        = errors.New("not a GGUF file")
-	ErrNotSafetensors = errors.New("not a safetensors model")
-	ErrCutOff         = errors.New("the file is cut off") // a download that did not finish
+	ErrNotGGUF = errors.New("not a GGUF file")
+	ErrCutOff  = errors.New("the file is cut off") // a download that did not finish
 )
 
 // The bounds of a header: real ones stay far below, and a broken file must not take the memory.
@@ -38,40 +31,21 @@ const (
 	maxDims   = 8
 )
 
-// Info is what the headers of a model's files say. A count that they do not state is 0.
+// Info is what a GGUF header says. A count that the file does not state is 0.
 type Info struct {
-	Format       string           `json:"format"`  // FormatGGUF or FormatSafetensors
-	Version      uint32           `json:"version"` // of the format; 0 where it has none
+	Version      uint32           `json:"version"` // of the format
 	Architecture string           `json:"architecture"`
 	Name         string           `json:"name"`
-	Quant        string           `json:"quant"`        // usual name, as Q4_K_M; empty where not known
-	Context      int              `json:"context"`      // tokens the model was trained for
-	Layers       int              `json:"layers"`       // block_count
-	Experts      int              `json:"experts"`      // of a mixture, a layer
-	ExpertsUsed  int              `json:"experts_used"` // for each token
-	Parameters   int64            `json:"parameters"`   // elements of all tensors, over all parts that were read; unpacked
+	Quant        string           `json:"quant"`      // usual name, as Q4_K_M; empty where not known
+	Context      int              `json:"context"`    // tokens the model was trained for
+	Layers       int              `json:"layers"`     // block_count
+	Parameters   int64            `json:"parameters"` // elements of all tensors, over all parts that ReadGGUF read
 	Tensors      int              `json:"tensors"`
 	Types        map[string]int64 `json:"types"`      // elements by tensor type, as {"Q4_K": …, "F32": …}
 	SizeBytes    int64            `json:"size_bytes"` // of the file, or of all parts
 	Parts        int              `json:"parts"`      // split.count; 1 for a file that is whole
 
 	part int // split.no
-}
-
-// Read reads the headers of a model of either format: a GGUF file, a .safetensors file, its index, or the folder of one.
-func Read(path string) (Info, error) {
-	if isSafetensors(path) {
-		return ReadSafetensors(path)
-	}
-	return ReadGGUF(path)
-}
-
-// BitsPerWeight is what a parameter takes on the disk, headers and all; 0 where the count is not known.
-func (i Info) BitsPerWeight() float64 {
-	if i.Parameters <= 0 {
-		return 0
-	}
-	return float64(i.SizeBytes) * 8 / float64(i.Parameters)
 }
 
 // ReadGGUF reads the header of a model, and of its other parts where it is split. The error wraps ErrNotGGUF, ErrCutOff
@@ -164,7 +138,7 @@ type header struct {
 }
 
 func (h *header) read() (Info, error) {
-	info := Info{Format: FormatGGUF, Types: map[string]int64{}, Parts: 1}
+	info := Info{Types: map[string]int64{}, Parts: 1}
 	var magic [4]byte
 	if err := h.full(magic[:]); err != nil || string(magic[:]) != "GGUF" {
 		if h.size < 4 || err == nil {
@@ -212,8 +186,6 @@ func (h *header) read() (Info, error) {
 	info.Name = meta.text["general.name"]
 	info.Context = int(meta.number(info.Architecture+".context_length", 0))
 	info.Layers = int(meta.number(info.Architecture+".block_count", 0))
-	info.Experts = int(meta.number(info.Architecture+".expert_count", 0))
-	info.ExpertsUsed = int(meta.number(info.Architecture+".expert_used_count", 0))
 	info.Parts = int(max(1, meta.number("split.count", 1)))
 	info.part = int(meta.number("split.no", 0))
 	info.SizeBytes = h.size
@@ -334,8 +306,7 @@ func (h *header) metadata(pairs uint64) (metadata, error) {
 			return m, err
 		}
 		wanted := strings.HasPrefix(key, "general.") || strings.HasPrefix(key, "split.") ||
-			strings.HasSuffix(key, ".context_length") || strings.HasSuffix(key, ".block_count") ||
-			strings.HasSuffix(key, ".expert_count") || strings.HasSuffix(key, ".expert_used_count")
+			strings.HasSuffix(key, ".context_length") || strings.HasSuffix(key, ".block_count")
 		switch {
 		case kind == typeText && wanted:
 			if m.text[key], err = h.text(maxText); err != nil {
