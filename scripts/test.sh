@@ -10,4 +10,5 @@ if [ -z "${LLM_SPEED_LLAMA_SERVER:-}" ] && ! command -v llama-server >/dev/null 
 		echo "no llama-server on PATH: the tests against the real server will say that they were skipped" >&2
 	fi
 fi
-exec go test "$@" ./...
+# One package after another: what measures time wants the machine to itself.
+exec go test -p 1 "$@" ./...
