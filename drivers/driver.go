@@ -68,6 +68,8 @@ type Model struct {
 	SizeBytes  int64  `json:"size_bytes,omitempty"`
 	ContextMax int    `json:"context_max,omitempty"` // tokens; 0 where not known
 	Loaded     bool   `json:"loaded"`
+	Digest     string `json:"digest,omitempty"`      // sha256:… of the weights, where the backend knows it without hashing
+	DigestKind string `json:"digest_kind,omitempty"` // what that digest is over
 }
 
 // Config is what a user chose. Open and Detect read the environment through it alone.
@@ -111,6 +113,7 @@ type Info struct {
 	URL        string            // base URL, no credentials
 	URLKind    string            // "loopback", "lan" or "remote"
 	Attached   bool              // the server ran before us
+	Sized      bool              // Open shaped what serves to its Need, also where it is attached: rows of another need want another Open
 	Model      Model             //
 	ContextMax int               // tokens that one stream may use in this session; 0 where not known
 	Parallel   int               // streams that the server really runs at once; 0 where not known
@@ -120,6 +123,8 @@ type Info struct {
 	IgnoresEOS bool              // the backend can be told to generate on past the end of text
 	ColdAsked  bool              // the backend can be told, per request, to reuse nothing
 	Metadata   map[string]string // raw extras worth keeping, no paths, no secrets
+	Flags      map[string]string // flags of docs/measurement.md section 6 that hold for the whole session, with evidence
+	WhyNot     map[string]string // why a field is not known, by its name in the result: "model.digest", "model.quant"
 }
 
 // NotKnown is the value of an Info number that the backend does not tell.

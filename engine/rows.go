@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"math"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -488,6 +489,11 @@ func (r *run) rowFlags(st *rowState, row *record.Row) []record.Flag {
 	}
 	for _, f := range r.runFlag {
 		flags = addFlag(flags, f)
+	}
+	if st.session != nil {
+		for _, name := range slices.Sorted(maps.Keys(st.session.info.Flags)) {
+			flags = addFlag(flags, record.Flag{Name: name, Evidence: r.redactText(st.session.info.Flags[name])})
+		}
 	}
 	if r.opt.Spec.Kind == drivers.Simulated || (r.first != nil && r.first.Simulated) {
 		flags = addFlag(flags, record.Flag{Name: "simulated", Evidence: "the answers come from the built-in simulator"})

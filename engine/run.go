@@ -309,7 +309,10 @@ func (r *run) describeSession(s *session) {
 	if i.Simulated {
 		r.result.Flags = addFlag(r.result.Flags, record.Flag{Name: "simulated", Evidence: "the answers come from the built-in simulator, not from a model"})
 	}
-	m := record.Model{Ref: fileName(i.Model.Ref), Name: fileName(i.Model.Name), Quant: i.Model.Quant}
+	for field, why := range i.WhyNot {
+		r.result.Reasons[field] = r.redactText(why)
+	}
+	m := record.Model{Ref: fileName(i.Model.Ref), Name: fileName(i.Model.Name), Quant: i.Model.Quant, Digest: i.Model.Digest, DigestKind: i.Model.DigestKind}
 	if i.Model.SizeBytes > 0 {
 		m.SizeBytes = &i.Model.SizeBytes
 	}
@@ -387,7 +390,7 @@ func (r *run) row(ctx context.Context, at int) error {
 func (r *run) roomier(ctx context.Context, at int, s *session) *session {
 	row, st := &r.rows[at], r.state[at]
 	n := len(st.passes)
-	if st.status != record.Failed || n == 0 || !errors.Is(st.passes[n-1].err, drivers.ErrContextLength) || s.info.Attached || s.info.Simulated {
+	if st.status != record.Failed || n == 0 || !errors.Is(st.passes[n-1].err, drivers.ErrContextLength) || s.fixed() {
 		return s
 	}
 	most := s.info.Model.ContextMax
@@ -533,14 +536,14 @@ func (r *run) finish(ctx context.Context, err error) error {
 	if err != nil || len(r.result.Rows) < len(r.rows) {
 		r.result.State = record.Partial
 	}
-	if r.first != nil && r.opt.ModelDigest != nil && r.first.Model.Path != "" && err == nil {
+	if r.result.Model.Digest == "" && r.first != nil && r.opt.ModelDigest != nil && r.first.Model.Path != "" && err == nil {
 		r.doing("hashing the weights")
 		digest, kind, derr := r.opt.ModelDigest(ctx, r.first.Model.Path)
 		if derr != nil {
 			r.result.Reasons["model.digest"] = r.redactText(derr.Error())
 		}
 		r.result.Model.Digest, r.result.Model.DigestKind = digest, kind
-	} else if r.result.Model.Digest == "" {
+	} else if r.result.Model.Digest == "" && r.result.Reasons["model.digest"] == "" {
 		r.result.Reasons["model.digest"] = "the weights are not readable from here"
 	}
 	now := r.clock.Wall(r.clock.Now()).UTC()

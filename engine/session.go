@@ -47,7 +47,7 @@ func needFor(rows []RowPlan, at int) drivers.Need {
 // serves reports whether an open session will do for a row. An attached server is what it is; one of our own is neither
 // too small, nor shaped for another parallelism, nor blown up for a longer context than the row's class.
 func (s *session) serves(n suite.Need) bool {
-	if s.info.Attached || s.info.Simulated {
+	if s.fixed() {
 		return true
 	}
 	if s.need.Parallel != n.Parallel || s.need.Context < n.Context {
@@ -55,6 +55,9 @@ func (s *session) serves(n suite.Need) bool {
 	}
 	return s.need.Context <= ordinaryContext || n.Context > ordinaryContext
 }
+
+// fixed reports whether another Open would find the server as it is.
+func (s *session) fixed() bool { return (s.info.Attached || s.info.Simulated) && !s.info.Sized }
 
 // ready gives a session that serves rows[at], opening one where the present one will not do.
 func (r *run) ready(ctx context.Context, at int) (*session, error) {

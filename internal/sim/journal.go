@@ -75,7 +75,8 @@ type journal struct {
 	mu       sync.Mutex
 	served   []Served
 	events   int
-	expected int // requests whose last bytes are being written
+	expected int           // requests whose last bytes are being written
+	since    time.Duration // requests received before this moment were cleared, also where they end later
 	out      io.Writer
 }
 
@@ -96,6 +97,9 @@ func (l *journal) add(s *Served, expected bool) {
 	defer l.mu.Unlock()
 	if expected {
 		l.expected--
+	}
+	if s.Received < l.since {
+		return
 	}
 	l.served = append(l.served, *s)
 	l.events += len(s.Events)
@@ -123,9 +127,9 @@ func (l *journal) all() []Served {
 	return append([]Served(nil), l.served...)
 }
 
-func (l *journal) clear() {
+func (l *journal) clear(now time.Duration) {
 	l.mu.Lock()
-	l.served, l.events = nil, 0
+	l.served, l.events, l.since = nil, 0, now
 	l.mu.Unlock()
 }
 

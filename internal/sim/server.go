@@ -113,8 +113,8 @@ func (s *Server) Profile() Profile { return s.o.Profile }
 // client has seen is in it.
 func (s *Server) Log() []Served { return s.journal.all() }
 
-// ClearLog forgets what was served.
-func (s *Server) ClearLog() { s.journal.clear() }
+// ClearLog forgets the requests received so far, those that are still being served too.
+func (s *Server) ClearLog() { s.journal.clear(s.now()) }
 
 // SetTraps changes the traps for requests that come from now on.
 func (s *Server) SetTraps(t Traps) { s.traps.Store(&t) }

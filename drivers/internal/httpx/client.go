@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/llm-speed/llm-speed/drivers"
@@ -36,6 +37,8 @@ type Client struct {
 	clock  *clock.Clock
 	plain  *http.Client
 	secret []string // for Redact and Secrets only, longest first: one may be part of another
+
+	simulated atomic.Bool // an answer came from llm-speed's simulator
 
 	mu     sync.Mutex
 	idle   []*conn
@@ -122,6 +125,18 @@ func KindOf(u *url.URL) string {
 // URLKind is KindOf the base URL.
 func (c *Client) URLKind() string { return KindOf(c.base) }
 
+// simulator is how the Server header of llm-speed's own simulator begins, in every dialect that it speaks.
+const simulator = "llm-speed-sim"
+
+// Simulated reports whether any answer so far came from llm-speed's simulator, whose numbers are never ranked.
+func (c *Client) Simulated() bool { return c.simulated.Load() }
+
+func (c *Client) noteServer(h http.Header) {
+	if strings.HasPrefix(h.Get("Server"), simulator) {
+		c.simulated.Store(true)
+	}
+}
+
 // RTT lists the TCP connect times seen so far, one a connection.
 func (c *Client) RTT() []time.Duration {
 	c.mu.Lock()
@@ -144,8 +159,13 @@ func (c *Client) Close() {
 // conn is a connection that stamps its reads.
 type conn struct {
 	net.Conn
-	how stream.Conn
+	how  stream.Conn
+	left time.Duration // when it was put among the idle ones, by the run's clock
 }
+
+// idleLimit is how long an idle connection may wait for its next stream. Servers close idle connections on their own,
+// llama-server and uvicorn's after 5 s; a request that crosses such a close is lost, and a stream is never sent twice.
+const idleLimit = time.Second
 
 // connect gives an open connection that the peer has not closed: an idle one that still lives, or a new one.
 func (c *Client) connect(ctx context.Context) (*conn, error) {
@@ -163,7 +183,7 @@ func (c *Client) connect(ctx context.Context) (*conn, error) {
 		if k == nil {
 			return c.dial(ctx)
 		}
-		if k.alive() {
+		if c.clock.Now()-k.left < idleLimit && k.alive() {
 			k.how.Reused = true
 			k.how.DNS, k.how.Connect, k.how.TLS = 0, 0, 0
 			return k, nil
@@ -242,6 +262,7 @@ func (c *Client) keep(k *conn) {
 		_ = k.Close()
 		return
 	}
+	k.left = c.clock.Now()
 	c.idle = append(c.idle, k)
 }
 

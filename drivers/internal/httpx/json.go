@@ -74,6 +74,7 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) (ht
 		return nil, fmt.Errorf("%w: %w", drivers.ErrUnreachable, tidy(err))
 	}
 	defer resp.Body.Close()
+	c.noteServer(resp.Header)
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):

@@ -303,6 +303,7 @@ func (in *intake) run() error {
 	}
 	in.rec.Status = resp.StatusCode
 	in.rec.Header = keptHeaders(resp.Header)
+	in.c.noteServer(resp.Header)
 	in.keepAlive = !resp.Close && resp.ProtoAtLeast(1, 1)
 	if e := resp.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return fmt.Errorf("%w: the body is encoded as %q although identity was asked", errNotHTTP, e)

@@ -258,6 +258,11 @@ func TestStreamReplacesAConnectionThatThePeerClosed(t *testing.T) {
 	if err != nil || !third.Conn.Reused || third.Conn.Connect != 0 {
 		t.Errorf("%v, %+v", err, third.Conn)
 	}
+	time.Sleep(idleLimit + 10*time.Millisecond)
+	fourth, err := cl.Stream(t.Context(), post)
+	if err != nil || fourth.Conn.Reused {
+		t.Errorf("%v: a connection that was idle for %v was used again, which the server may be closing", err, idleLimit)
+	}
 }
 
 // held notes when Hold was called: everything before it is preparation.
