@@ -2,8 +2,8 @@ package engine
 
 import (
 	"fmt"
-	"math"
 	"maps"
+	"math"
 	"slices"
 	"sort"
 	"strings"
