@@ -107,10 +107,7 @@ func runError(ctx context.Context, file string, err error) error {
 		return skip
 	}
 	if ctx.Err() != nil {
-		if cause := context.Cause(ctx); !errors.Is(cause, ctx.Err()) {
-			return fmt.Errorf("%s stopped: %w (%w)", file, cause, ctx.Err())
-		}
-		return fmt.Errorf("%s stopped: %w", file, ctx.Err())
+		return Stopped(ctx, file)
 	}
 	var eval *starlark.EvalError
 	if !errors.As(err, &eval) {
@@ -124,6 +121,14 @@ func runError(ctx context.Context, file string, err error) error {
 		}
 	}
 	return out
+}
+
+// Stopped is the error of a program whose context has ended.
+func Stopped(ctx context.Context, file string) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, ctx.Err()) {
+		return fmt.Errorf("%s stopped: %w (%w)", file, cause, ctx.Err())
+	}
+	return fmt.Errorf("%s stopped: %w", file, ctx.Err())
 }
 
 // listed joins names for an error message.

@@ -35,11 +35,65 @@ type Spec struct {
 	Options []Option // what can be set beside URL, model and key
 	Looked  string   // where Detect looks, in words ("ports 8080 and 9931, llama-server on PATH")
 	Start   string   // how a user starts one, one command line
+	Able    Able     // what can be fixed, counted and proved; docs/backends.md is written from it, drivertest holds it to what is seen
+	Limits  []string // known limits, a sentence each, for docs/backends.md
+	Live    Live     // when a real server of it was last measured; the zero value says never
+	// Fallback is set where Detect takes every server of a common protocol for its own: a server that another driver finds
+	// too is the other's.
+	Fallback bool
 	// Detect says what of this backend is here. It returns within ctx, opens no session and starts nothing.
 	// Nothing found is an empty list; an error means that looking itself failed.
 	Detect func(ctx context.Context, c Config) ([]Found, error)
 	// Open connects to a server or starts one. Need is what the next rows will ask of it.
 	Open func(ctx context.Context, c Config, n Need) (Session, error)
+}
+
+// Able is what a backend lets a client fix, count and prove. Every field has to be stated, with Yes, No or Partly: the test of
+// docs/backends.md complains about one that is not.
+type Able struct {
+	ExactLength  Ability // the output's length can be forced: Info.IgnoresEOS
+	TokenPrompts Ability // this driver sends prompts as token ids
+	Tokenizer    Ability // exact prompt lengths before sending: Tokenizer of the session
+	Cached       Ability // it states how many prompt tokens came from the cache: Counts.Cached
+	Cold         Ability // how a cold prompt is guaranteed; Partly where only the prompt's own novelty says so: Info.ColdAsked
+	PerEvent     Ability // it states how many tokens each event holds
+	Timing       Ability // it states its own times of prefill and decode: Transcript.Server
+	CacheStats   Ability // cumulative counters of its prefix cache: CacheStatser
+	Activity     Ability // requests of other clients can be seen: ActivityReporter
+	Starts       Ability // this driver starts one itself where none runs
+}
+
+// Ability is one cell of the table of docs/backends.md. The zero value is not stated.
+type Ability struct {
+	Is  Answer
+	How string // a few words: the field, the endpoint, the condition; may be empty for Yes and No
+}
+
+// Answer is the short form of an Ability.
+type Answer uint8
+
+// The answers. Some depends on the server's version, its start line or the model: How says on what.
+const (
+	NotStated Answer = iota
+	Has
+	HasNot
+	Some
+)
+
+// Yes is an ability that every supported server of the backend has.
+func Yes(how string) Ability { return Ability{Has, how} }
+
+// No is one that none has, or that the driver does not use.
+func No(how string) Ability { return Ability{HasNot, how} }
+
+// Partly is one that depends on what how says.
+func Partly(how string) Ability { return Ability{Some, how} }
+
+// Live says when a driver last measured a real server, and which. Empty fields: never.
+type Live struct {
+	Date    string // 2026-11-24
+	Version string // of the server
+	How     string // "in CI, with a tiny GGUF on two CPU cores", "by hand, on an H200"
 }
 
 // Option is a setting of one driver, reached as --opt name=value or by its environment variable.
@@ -54,6 +108,7 @@ type Found struct {
 	URL     string  `json:"url,omitempty"`    // base URL of a running server; empty when bench would start one
 	Binary  string  `json:"binary,omitempty"` // executable that would be started
 	Version string  `json:"version,omitempty"`
+	Build   string  `json:"build,omitempty"` // build flags or compute back end, where it says so
 	Models  []Model `json:"models"`
 	Note    string  `json:"note,omitempty"` // why it can't be used, or what is odd about it
 	Usable  bool    `json:"usable"`
@@ -124,7 +179,16 @@ type Info struct {
 	ColdAsked  bool              // the backend can be told, per request, to reuse nothing
 	Metadata   map[string]string // raw extras worth keeping, no paths, no secrets
 	Flags      map[string]string // flags of docs/measurement.md section 6 that hold for the whole session, with evidence
+	Price      *Price            // what the service says that it charges; nil where it does not say
 	WhyNot     map[string]string // why a field is not known, by its name in the result: "model.digest", "model.quant"
+}
+
+// Price is what a service charges, in US dollars.
+type Price struct {
+	Prompt  float64 // a prompt token that is not cached
+	Output  float64 // an output token
+	Request float64 // a request, beside its tokens
+	From    string  // who says so: "openrouter.ai/api/v1/models"
 }
 
 // NotKnown is the value of an Info number that the backend does not tell.
@@ -181,6 +245,21 @@ type (
 	ServerLogger interface {
 		ServerLog() []string
 	}
+	// Pacer is a service with rate limits. Pace says how long to wait before so many requests, with so many prompt and output
+	// tokens in all, may be sent, and which limit asks for it; 0 where none does. It knows what the answers so far have
+	// stated, makes no call, and never waits itself.
+	Pacer interface {
+		Pace(requests, prompt, output int) (wait time.Duration, why string)
+	}
+	// Adapter is a session that learns from a refusal. Adapt looks at the error of a request that the service refused before
+	// it did anything, and reports whether later requests will be written otherwise, so that the same one may pass then.
+	Adapter interface {
+		Adapt(err error) (changed string, ok bool)
+	}
+	// TokenCounter counts a prompt as the service would, template included, without generating; it gives no token ids.
+	TokenCounter interface {
+		CountTokens(ctx context.Context, p Prompt) (int, error)
+	}
 	// SecretLister lists what must stand in no text and no recording, beside Config.APIKey: credentials in the forms in
 	// which a server may repeat them, and folders of this machine that a server names.
 	SecretLister interface {
@@ -207,6 +286,9 @@ type Caps struct {
 	CacheFlusher CacheFlusher
 	Activity     ActivityReporter
 	ServerLogger ServerLogger
+	Pacer        Pacer
+	Adapter      Adapter
+	Counter      TokenCounter
 	Secrets      SecretLister // no ability: Names leaves it out
 }
 
@@ -218,6 +300,9 @@ func CapsOf(s Session) Caps {
 	c.CacheFlusher, _ = s.(CacheFlusher)
 	c.Activity, _ = s.(ActivityReporter)
 	c.ServerLogger, _ = s.(ServerLogger)
+	c.Pacer, _ = s.(Pacer)
+	c.Adapter, _ = s.(Adapter)
+	c.Counter, _ = s.(TokenCounter)
 	c.Secrets, _ = s.(SecretLister)
 	return c
 }
@@ -230,7 +315,7 @@ func (c Caps) Names() []string {
 		has  bool
 	}{
 		{"tokenizer", c.Tokenizer != nil}, {"cache_stats", c.CacheStatser != nil}, {"cache_flush", c.CacheFlusher != nil},
-		{"activity", c.Activity != nil}, {"server_log", c.ServerLogger != nil},
+		{"activity", c.Activity != nil}, {"server_log", c.ServerLogger != nil}, {"pace", c.Pacer != nil}, {"adapt", c.Adapter != nil}, {"token_count", c.Counter != nil},
 	} {
 		if a.has {
 			names = append(names, a.name)

@@ -73,7 +73,7 @@ func BenchmarkTwoRunsAgree(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s, err := suite.Load(files)
+	s, err := suite.Load(b.Context(), files, suite.InProcess)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/internal/record"
 )
 
@@ -120,6 +121,10 @@ func (r *run) spend(ctx context.Context) error {
 	if r.opt.Repeats > 0 {
 		return nil
 	}
+	if r.opt.Spec.Kind == drivers.Hosted { // time that is left is no reason to spend money
+		r.result.Budget.Cut = append(r.result.Budget.Cut, "no further passes on a hosted service; --repeats gives them")
+		return nil
+	}
 	left := func() time.Duration { return r.limit - (r.clock.Now() - r.began) - finishReserve }
 	for {
 		at, cost := -1, time.Duration(0)
@@ -133,7 +138,7 @@ func (r *run) spend(ctx context.Context) error {
 			c := r.passCost(i)
 			spread, known := r.spread(i)
 			switch {
-			case c > left():
+			case c > left(), st.cut(), !r.fits(&r.rows[i]):
 				continue
 			case len(st.passes) >= mostPasses, known && spread <= steady && len(st.passes) >= steadyPasses:
 				continue

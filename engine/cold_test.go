@@ -20,7 +20,7 @@ func officialQuick(t *testing.T, spec drivers.Spec, url string) *record.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := suite.Load(files)
+	s, err := suite.Load(t.Context(), files, suite.InProcess)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,7 +79,7 @@ func load(t *testing.T, budget string, change map[string]string) *suite.Suite {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := suite.Load(files)
+	s, err := suite.Load(t.Context(), files, suite.InProcess)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -174,6 +174,38 @@ func (h *passHost) fitted(ctx context.Context, label string, target int, salted 
 	return best, &bestCount, head, nil
 }
 
+// commonWords are the lengths of the two texts that all prompts of a hosted session are fitted by.
+var commonWords = [...]int{200, 2400}
+
+// common reports whether a session's prompts are fitted by one line for all: where each request costs money and nothing else
+// counts. The line is the same whatever was fitted before it; a prompt that misses its target by more than 1 % says so by
+// its flag.
+func (r *run) common(s *session) bool {
+	return r.opt.Spec.Kind == drivers.Hosted && s.caps.Tokenizer == nil && s.caps.Counter == nil
+}
+
+// commonLine learns that line; it has no points where the service does not count.
+func (h *passHost) commonLine(ctx context.Context) (fitModel, error) {
+	for _, words := range commonWords {
+		if len(h.s.line.points) == len(commonWords) || h.s.uncounted {
+			break
+		}
+		_, tr, err := h.r.unmeasured(ctx, h.s, h.generated(text{label: fmt.Sprintf("fit/%d", words), words: words, salt: true}), 2)
+		if err != nil {
+			return fitModel{}, fmt.Errorf("learn how many tokens a prompt has: %w", err)
+		}
+		if !tr.Counts.Prompt.Known() {
+			h.s.uncounted = true
+			break
+		}
+		h.s.line.learn(words, tr.Counts.Prompt.N)
+	}
+	if h.s.uncounted {
+		return fitModel{}, nil
+	}
+	return h.s.line, nil
+}
+
 // mostCounted is the longest prompt that is sent only to be counted; longer ones are extrapolated.
 const mostCounted = 4096
 
@@ -181,9 +213,23 @@ const mostCounted = 4096
 // salt where that is short, else of its beginning. Where nobody counts, words stand for tokens and the row says so.
 func (h *passHost) fittedByServer(ctx context.Context, label string, target int, salted bool) (drivers.Prompt, error) {
 	x := text{label: label, salt: salted, words: max(int(float64(target-60)/usualPerWord), 0)}
+	if h.r.common(h.s) {
+		line, err := h.commonLine(ctx)
+		if len(line.points) > 0 {
+			x.words = line.words(target)
+		}
+		return h.generated(x), err
+	}
 	ask := func(words int) (int, error) {
 		probe := x
 		probe.words, probe.saltLabel = words, fmt.Sprintf("%s/count/%d", label, words)
+		if h.s.caps.Counter != nil {
+			n, err := h.s.caps.Counter.CountTokens(ctx, h.generated(probe))
+			if err != nil {
+				return 0, fmt.Errorf("learn how many tokens a prompt has: %w", err)
+			}
+			return n, nil
+		}
 		_, tr, err := h.r.unmeasured(ctx, h.s, h.generated(probe), 2)
 		switch {
 		case err != nil:

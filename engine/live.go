@@ -64,3 +64,6 @@ func (l *Live) set(change func(*Live)) {
 	defer l.mu.Unlock()
 	change(l)
 }
+
+// Say sets what the run is doing, for work that is done outside the engine.
+func (l *Live) Say(doing string) { l.set(func(l *Live) { l.doing = doing }) }

@@ -29,9 +29,14 @@ type Options struct {
 	MaxTime   time.Duration // budget; 0: the suite's
 	Long      bool          // run rows predicted above five minutes too
 	Timeout   time.Duration // per stream; 0: from what is asked of it
+	MaxTokens int           // ceiling on the tokens of all requests, prompts and outputs; 0: none
+	KeepText  bool          // keep the text of a hosted service's answers in the raw recordings
 	Anonymous bool
 	Client    record.Client
 	RunID     string
+
+	// Compile checks the suite's programs and says where they run; nil is InProcess.
+	Compile Compiler
 
 	// Fingerprint describes hardware and operating system as a JSON object; it runs before the first timed pass.
 	Fingerprint func(context.Context) (json.RawMessage, error)
@@ -39,6 +44,14 @@ type Options struct {
 	State func(context.Context) (json.RawMessage, error)
 	// ModelDigest hashes the weights after the last timed pass; nil where there are none to hash.
 	ModelDigest func(ctx context.Context, path string) (digest, kind string, err error)
+	// Identify reads what the headers of a model's files say, before the first timed pass; nil where nothing can be read.
+	Identify func(drivers.Model) Identity
+	// FP is the identity of machine and installation, computed beside the first requests; "" with the reason where it is not known.
+	FP func(context.Context) (fp string, err error)
+	// Observe begins to watch the machine, and ends the watching with Observer.Stop; nil does without.
+	Observe func(ctx context.Context, now func() time.Duration) *Observer
+	// SaveSeries stores what an Observer gave in the end, and names the file.
+	SaveSeries func(series any) (record.RawFile, error)
 	// Calibrate measures the client itself before the first workload; nil skips it.
 	Calibrate func(ctx context.Context, parallel int) (json.RawMessage, []record.Flag, error)
 
@@ -62,9 +75,10 @@ type Watch struct {
 
 // Plan is what will be run.
 type Plan struct {
-	Rows    []RowPlan
-	Budget  time.Duration
-	Backend drivers.Info
+	Rows     []RowPlan
+	Budget   time.Duration
+	Backend  drivers.Info
+	Estimate Estimate // what the first passes will send
 }
 
 // RowPlan is one row of the plan.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/llm-speed/llm-speed/builtins"
 	"github.com/llm-speed/llm-speed/drivers"
-	"github.com/llm-speed/llm-speed/internal/chat"
 	"github.com/llm-speed/llm-speed/internal/measure"
 	"github.com/llm-speed/llm-speed/internal/record"
 	"github.com/llm-speed/llm-speed/internal/stream"
@@ -29,15 +28,17 @@ const (
 
 // passHost is the host of one pass of one row: it realises prompts, runs streams, and keeps what they gave.
 type passHost struct {
-	r    *run
-	s    *session
-	row  *RowPlan
-	pass int // from 1
+	partTexts map[string]string // generated parts, by label
+	r         *run
+	s         *session
+	row       *RowPlan
+	pass      int // from 1
 
 	began   time.Duration
 	cache0  *drivers.CacheStats
 	prompts []*prompt
 	streams int
+	cuts    int // requests that the ceiling had kept back when the pass began
 
 	out passResult
 }
@@ -51,7 +52,9 @@ type passResult struct {
 	raw     record.RawFile // where recs were saved
 	recs    []stream.Recording
 	wall    time.Duration // from send to last text, summed over the steps of the program; the client's own work between them is left out
-	took    time.Duration // everything included
+	took    time.Duration // everything included but pauses
+	pauses  pauses
+	ceiling bool // the ceiling on tokens ended it
 	err     error
 }
 
@@ -90,6 +93,7 @@ type prompt struct {
 	before int     // tokens that the template puts before the salt; negative where not known
 	head   []int32 // its first tokens; nil where the backend can't count
 	seen   bool    // has been streamed
+	spec   builtins.PromptSpec
 }
 
 var _ builtins.Host = (*passHost)(nil)
@@ -100,8 +104,17 @@ func (h *passHost) Prompt(ctx context.Context, spec builtins.PromptSpec) (builti
 		return builtins.Prompt{}, fmt.Errorf("more than %d prompts in one pass", maxPrompts)
 	}
 	h.r.doing("preparing prompts")
-	p := &prompt{id: len(h.prompts) + 1, cold: spec.Cold, reuse: !spec.Cold, before: h.s.info.Template}
-	label := fmt.Sprintf("%s/%d/%d", h.row.Key, h.pass, p.id)
+	p := &prompt{id: len(h.prompts) + 1}
+	if err := h.realise(ctx, p, spec, fmt.Sprintf("%s/%d/%d", h.row.Key, h.pass, p.id)); err != nil {
+		return builtins.Prompt{}, err
+	}
+	h.prompts = append(h.prompts, p)
+	return builtins.Prompt{ID: p.id, Tokens: p.count}, nil
+}
+
+// realise makes the prompt of a spec in place of what p holds but its number.
+func (h *passHost) realise(ctx context.Context, p *prompt, spec builtins.PromptSpec, label string) error {
+	*p = prompt{id: p.id, spec: spec, cold: spec.Cold, reuse: !spec.Cold, before: h.s.info.Template}
 	if !spec.Cold {
 		label = fmt.Sprintf("%s/warm/%d", h.row.Key, spec.Tokens) // the same text each time, so that it can be hit
 	}
@@ -109,7 +122,7 @@ func (h *passHost) Prompt(ctx context.Context, spec builtins.PromptSpec) (builti
 	switch {
 	case spec.Tokens > 0:
 		if spec.Tokens > maxPromptLen {
-			return builtins.Prompt{}, fmt.Errorf("a prompt of %d tokens is over the limit of %d", spec.Tokens, maxPromptLen)
+			return fmt.Errorf("a prompt of %d tokens is over the limit of %d", spec.Tokens, maxPromptLen)
 		}
 		p.target = spec.Tokens
 		p.Prompt, p.count, p.head, err = h.fitted(ctx, label, spec.Tokens, spec.Cold)
@@ -127,7 +140,8 @@ func (h *passHost) Prompt(ctx context.Context, spec builtins.PromptSpec) (builti
 		}
 		p.reuse = true // a conversation is meant to go on
 	case len(spec.Parts) > 0:
-		p.Prompt, p.reuse = h.assembled(spec), true
+		p.reuse = true
+		p.Prompt, err = h.assembled(ctx, spec)
 	default:
 		text := spec.Text
 		if spec.Cold {
@@ -136,22 +150,21 @@ func (h *passHost) Prompt(ctx context.Context, spec builtins.PromptSpec) (builti
 		p.Prompt = oneMessage(text)
 	}
 	if err != nil {
-		return builtins.Prompt{}, h.r.redact(err)
+		return h.r.redact(err)
 	}
 	if p.reuse && h.s.caps.Tokenizer != nil {
 		if p.ids, err = h.s.caps.Tokenizer.Tokenize(ctx, p.Prompt); err != nil {
-			return builtins.Prompt{}, h.r.redact(fmt.Errorf("count the tokens of a prompt: %w", err))
+			return h.r.redact(fmt.Errorf("count the tokens of a prompt: %w", err))
 		}
 		n := len(p.ids)
 		p.count, p.head = &n, h.s.headOf(p.ids)
 		if p.cold {
 			if err := h.measureTemplate(ctx, p, spec, label); err != nil {
-				return builtins.Prompt{}, h.r.redact(err)
+				return h.r.redact(err)
 			}
 		}
 	}
-	h.prompts = append(h.prompts, p)
-	return builtins.Prompt{ID: p.id, Tokens: p.count}, nil
+	return nil
 }
 
 // measureTemplate finds how many tokens of a salted conversation come before its salt: some templates put the tools there,
@@ -168,23 +181,6 @@ func (h *passHost) measureTemplate(ctx context.Context, p *prompt, spec builtins
 	}
 	p.before = commonPrefix(p.ids, ids)
 	return nil
-}
-
-// assembled makes one user message out of generated parts. The salt is the pass's, so that a shared part can be reused
-// within the pass and never across passes.
-func (h *passHost) assembled(spec builtins.PromptSpec) drivers.Prompt {
-	text := ""
-	if spec.Cold {
-		text = h.r.prose.Salt(h.r.opt.Seed, fmt.Sprintf("%s/%d/parts", h.row.Key, h.pass))
-	}
-	for i, part := range spec.Parts {
-		label := fmt.Sprintf("%s/%d/shared/%s", h.row.Key, h.pass, part.Shared)
-		if part.Shared == "" {
-			label = fmt.Sprintf("%s/%d/%d/fresh/%d", h.row.Key, h.pass, len(h.prompts)+1, i)
-		}
-		text += h.r.prose.Text(h.r.opt.Seed, label, int(float64(part.Tokens)/usualPerWord)) + "\n\n"
-	}
-	return drivers.Prompt{Messages: []chat.Message{{Role: "user", Content: text + h.r.prose.Task(h.r.opt.Seed)}}}
 }
 
 func (h *passHost) promptOf(id int) (*prompt, error) {
@@ -227,7 +223,10 @@ func (h *passHost) Stream(ctx context.Context, spec builtins.StreamSpec) (builti
 		}
 		h.s.heads.remember(p.head)
 	}
-	recs, errs := h.release(ctx, ps, spec)
+	recs, errs, err := h.taken(ctx, ps, spec)
+	if err != nil {
+		return builtins.Batch{}, err
+	}
 	h.r.doing("measuring")
 
 	first := len(h.out.samples)
@@ -251,6 +250,45 @@ func (h *passHost) Stream(ctx context.Context, spec builtins.StreamSpec) (builti
 		return builtins.Batch{}, failed
 	}
 	return h.batch(first, spec), nil
+}
+
+// taken releases the streams until the service has taken all of them: what it refuses for its limits is void, and made again
+// after the wait that it asks for. Between samples there is time; inside one nothing waits.
+func (h *passHost) taken(ctx context.Context, ps []*prompt, spec builtins.StreamSpec) ([]stream.Recording, []error, error) {
+	for try := 0; ; try++ {
+		most, in := make([]int, len(ps)), 0
+		for i, p := range ps {
+			most[i] = h.r.most(p.Prompt, p.count, spec.OutputTokens)
+			in += most[i] - spec.OutputTokens
+		}
+		if err := h.r.pace(ctx, h.s, &h.out.pauses, len(ps), in, len(ps)*spec.OutputTokens); err != nil {
+			return nil, nil, err
+		}
+		if err := h.r.ledger.reserve(in + len(ps)*spec.OutputTokens); err != nil {
+			return nil, nil, err
+		}
+		h.r.doing("streaming")
+		recs, errs := h.release(ctx, ps, spec)
+		for i, p := range ps {
+			tr, _ := h.s.Decode(recs[i])
+			h.r.ledger.settle(most[i], bytesOf(p.Prompt), &recs[i], tr.Counts)
+		}
+		why, again := h.r.again(h.s, h.refusal(recs, errs), try)
+		if !again || ctx.Err() != nil {
+			return recs, errs, nil
+		}
+		h.out.pauses.repeated++
+		h.out.pauses.add(why)
+		for i, p := range ps {
+			if recs[i].Status >= 400 || !p.spec.Cold || p.seen {
+				continue
+			}
+			// The service has met this prompt: it would not be cold a second time.
+			if err := h.realise(ctx, p, p.spec, fmt.Sprintf("%s/%d/%d/again/%d", h.row.Key, h.pass, p.id, try)); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
 }
 
 // release runs the streams: each prepares on a goroutine of its own, all wait at the barrier, and start at once.
@@ -368,8 +406,8 @@ func (h *passHost) Fingerprint(context.Context) (json.RawMessage, error) {
 	})
 }
 
-// Elapsed is the time since the pass began.
-func (h *passHost) Elapsed() time.Duration { return h.r.clock.Now() - h.began }
+// Elapsed is the time since the pass began, without pauses.
+func (h *passHost) Elapsed() time.Duration { return h.r.clock.Now() - h.began - h.out.pauses.waited }
 
 // Record keeps a value of a declared metric.
 func (h *passHost) Record(metric string, value float64) error {

@@ -44,7 +44,7 @@ func (r *run) hidden() []string {
 	return r.secrets
 }
 
-// redactRecording takes the key out of what is kept of a stream. Stars of the same length stand for it, so that no stamp
+// redactRecording takes the key out of what is kept of a stream, and a hosted service's answers where nobody asked for them. Stars of the same length stand for it, so that no stamp
 // moves to another byte.
 func (r *run) redactRecording(rec stream.Recording) stream.Recording {
 	for _, s := range r.hidden() {
@@ -54,6 +54,9 @@ func (r *run) redactRecording(rec stream.Recording) stream.Recording {
 		}
 	}
 	rec.Fault = r.redactText(rec.Fault)
+	if r.masksText() {
+		rec = maskText(rec)
+	}
 	return rec
 }
 

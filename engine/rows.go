@@ -159,6 +159,7 @@ func (r *run) build(at int) record.Row {
 		}
 	}
 	row.Passes = len(good)
+	row.Pauses = pausesOf(st)
 	r.samples(&row, st)
 	if len(good) == 0 {
 		if row.Status == record.OK || row.Status == "" {
@@ -194,6 +195,7 @@ func (r *run) build(at int) record.Row {
 		row.ColdProbe = &record.Probe{Tokens: p.tokens, TTFTms: p.ttft.Seconds() * 1000, Cached: countOf(p.cached)}
 	}
 	row.Flags = r.rowFlags(st, &row)
+	r.judge(&row, st)
 	row.Rankable = row.Status == record.OK && rankableFlags(row.Flags) && !guessed(all) && slices.Contains([]string{"A", "B", "C"}, row.CountProvenance)
 	if len(row.CV) == 0 {
 		row.CV, row.CI95 = nil, nil
@@ -472,7 +474,7 @@ func (r *run) rowFlags(st *rowState, row *record.Row) []record.Flag {
 				flags = addFlag(flags, record.Flag{Name: f.Name, Evidence: f.Evidence})
 			}
 		}
-		if p.err != nil {
+		if p.err != nil && !p.ceiling {
 			flags = addFlag(flags, record.Flag{Name: measure.Errors, Evidence: fmt.Sprintf("pass %d: %v", p.pass, p.err)})
 		}
 	}

@@ -33,21 +33,29 @@ type run struct {
 	state []*rowState // beside rows
 	prose *prose.Source
 
-	session *session
-	broken  bool          // the session has lost its server
-	first   *drivers.Info // of the first session
-	rates   []rate        // what rows so far have shown
-	result  *record.Result
-	connsMu sync.Mutex    // warm-ups run at once
-	conns   []stream.Conn // that were opened
-	secrets []string      // beside the key: what the session says must appear nowhere
-	machine func()        // waits for what was seen of the machine, and writes it down
-	runFlag []record.Flag
+	session  *session
+	broken   bool          // the session has lost its server
+	first    *drivers.Info // of the first session
+	rates    []rate        // what rows so far have shown
+	result   *record.Result
+	connsMu  sync.Mutex    // warm-ups run at once
+	conns    []stream.Conn // that were opened
+	secrets  []string      // beside the key: what the session says must appear nowhere
+	machine  func()        // waits for what was seen of the machine, and writes it down
+	observer *Observer     // nil where the machine is not watched
+	runFlag  []record.Flag
+
+	ledger ledger        // tokens that all requests took
+	pacing sync.Mutex    // one wait for a rate limit at a time
+	waited time.Duration // for rate limits, in all
+
+	estimate     Estimate
+	ceilingSkips int // rows that the ceiling kept from being begun
 }
 
 // rowState is what a row has gathered.
 type rowState struct {
-	program *builtins.Program
+	program Program
 	passes  []passResult
 	session *session      // that the last pass ran on
 	status  record.Status // "" while it has not been run
@@ -59,19 +67,19 @@ type rowState struct {
 // it came, also with an error; the error is that of the run as a whole: nothing could be opened (ErrNoBackend), a program
 // is wrong (*builtins.ScriptError), the result could not be saved, or ctx ended. Rows that failed are not an error.
 func Run(ctx context.Context, opt Options) (*record.Result, error) {
-	r, err := newRun(opt)
+	r, err := newRun(ctx, opt)
 	if err != nil {
 		return nil, err
 	}
 	defer r.closeSession()
 	if err := r.begin(ctx); err != nil {
-		return r.result, err
+		return r.result, errors.Join(err, r.endWatch())
 	}
 	err = r.all(ctx)
 	return r.result, errors.Join(err, r.finish(ctx, err))
 }
 
-func newRun(opt Options) (*run, error) {
+func newRun(ctx context.Context, opt Options) (*run, error) {
 	rows, err := PlanRows(opt.Suite, opt.Workloads, opt.Quick)
 	if err != nil {
 		return nil, err
@@ -97,6 +105,7 @@ func newRun(opt Options) (*run, error) {
 		return nil, fmt.Errorf("suite %s: %w", opt.Suite.Name, err)
 	}
 	r := &run{opt: opt, clock: c, began: c.Now(), rows: rows, prose: src, limit: opt.MaxTime}
+	r.ledger.most = opt.MaxTokens
 	if r.limit == 0 {
 		s := opt.Suite.Budget.DefaultS
 		if opt.Quick {
@@ -109,23 +118,18 @@ func newRun(opt Options) (*run, error) {
 			r.rows[i].Passes = opt.Repeats
 		}
 	}
+	programs := map[string]Program{}
 	for i := range rows {
-		st := &rowState{}
-		if st.program, err = r.compile(rows[i].workload.Program); err != nil {
-			return nil, err
+		name := rows[i].workload.Program
+		if programs[name] == nil {
+			if programs[name], err = r.compile(ctx, name); err != nil {
+				return nil, err
+			}
 		}
+		st := &rowState{program: programs[name]}
 		r.state = append(r.state, st)
 	}
 	return r, nil
-}
-
-func (r *run) compile(program string) (*builtins.Program, error) {
-	read := func(path string) ([]byte, error) { return readSuite(r.opt.Suite.Files, path) }
-	src, err := read(program)
-	if err != nil {
-		return nil, fmt.Errorf("suite %s: %w", r.opt.Suite.Name, err)
-	}
-	return builtins.Compile(program, src, read)
 }
 
 // begin writes down what the run is before anything of it is measured.
@@ -143,10 +147,11 @@ func (r *run) begin(ctx context.Context) error {
 		Budget:  record.Budget{LimitS: r.limit.Seconds(), Repeats: r.opt.Repeats, Cut: []string{}},
 		Reasons: record.Reasons{},
 	}
-	r.result.Environment.Events = []string{}
+	r.result.Environment.Events, r.result.Environment.Series = []string{}, []record.RawFile{}
 	if old := r.opt.Resume; old != nil {
 		r.goOn(old)
 	}
+	r.watchMachine(ctx)
 	r.machine = r.look(ctx)
 	return r.save()
 }
@@ -214,8 +219,14 @@ func (r *run) look(ctx context.Context) func() {
 	var print, state seen
 	wg.Go(func() { print = describe(ctx, r.opt.Fingerprint) })
 	wg.Go(func() { state = describe(ctx, r.opt.State) })
+	var fp string
+	fpErr := errors.New("not taken")
+	if r.opt.FP != nil {
+		wg.Go(func() { fp, fpErr = r.opt.FP(ctx) })
+	}
 	return func() {
 		wg.Wait()
+		r.machineID(fp, fpErr)
 		r.result.Fingerprint = r.known("fingerprint", print)
 		r.result.Environment.Before = r.known("environment", state)
 	}
@@ -272,10 +283,14 @@ func (r *run) openFirst(ctx context.Context) error {
 			old.Backend.Name, old.Backend.Version, old.Model.Name, s.info.Backend, s.info.Version, s.info.Model.Name)
 	}
 	r.describeSession(s)
+	if r.masksText() {
+		r.result.Reasons["raw_timings.text"] = "the answers of a hosted service are kept without their text; --keep-text keeps it"
+	}
+	r.estimate = r.expect(ctx, s)
 	if w := r.opt.Watch.Planned; w != nil {
 		shown := s.info
 		shown.Model.Ref, shown.Model.Name = r.result.Model.Ref, r.result.Model.Name
-		w(Plan{Rows: r.rows, Budget: r.limit, Backend: shown})
+		w(Plan{Rows: r.rows, Budget: r.limit, Backend: shown, Estimate: r.estimate})
 	}
 	r.opt.Watch.Live.set(func(l *Live) {
 		l.began, l.rows = time.Now(), len(r.rows)
@@ -293,8 +308,9 @@ func (r *run) openFirst(ctx context.Context) error {
 	if err != nil {
 		r.result.Reasons["calibration"] = err.Error()
 	}
-	r.result.Calibration, r.runFlag = receipt, flags
+	r.result.Calibration = receipt
 	for _, f := range flags {
+		r.runFlag = addFlag(r.runFlag, f)
 		r.result.Flags = addFlag(r.result.Flags, f)
 	}
 	return r.save()
@@ -319,6 +335,7 @@ func (r *run) describeSession(s *session) {
 	if i.Model.ContextMax > 0 {
 		m.ContextMax = &i.Model.ContextMax
 	}
+	r.identify(i, &m)
 	r.result.Model = m
 }
 
@@ -359,6 +376,10 @@ func (r *run) row(ctx context.Context, at int) error {
 		st.reason = fmt.Sprintf("predicted to take %s a pass (from the rates of %s), over the limit of %s; --long runs it all the same", t.Round(time.Second), from, maxRowTime)
 		return nil
 	}
+	if reason := r.overCeiling(row); reason != "" {
+		st.status, st.reason = record.Skipped, reason
+		return nil
+	}
 	reopened := false
 	for len(st.passes) < row.Passes {
 		if r.broken && !reopened { // a server that went is given one more chance a row
@@ -378,7 +399,7 @@ func (r *run) row(ctx context.Context, at int) error {
 		if s = r.roomier(ctx, at, s); st.status == "" {
 			continue
 		}
-		if st.status == record.Failed || st.status == record.Skipped {
+		if st.status == record.Failed || st.status == record.Skipped || st.cut() {
 			break
 		}
 	}
@@ -416,7 +437,7 @@ func (r *run) one(ctx context.Context, at int, s *session) error {
 	row, st := &r.rows[at], r.state[at]
 	n := len(st.passes) + 1
 	r.opt.Watch.Live.set(func(l *Live) { l.pass, l.of = n, max(row.Passes, n) })
-	h := &passHost{r: r, s: s, row: row, pass: n, began: r.clock.Now()}
+	h := &passHost{r: r, s: s, row: row, pass: n, began: r.clock.Now(), cuts: r.ledger.refused()}
 	h.out.pass = n
 	if s.caps.CacheStatser != nil {
 		if c, err := s.caps.CacheStatser.CacheStats(ctx); err == nil {
@@ -424,7 +445,7 @@ func (r *run) one(ctx context.Context, at int, s *session) error {
 		}
 	}
 	err := st.program.Run(ctx, h, builtins.Point{Params: row.params, Point: row.Point, Metrics: metricNames(row.workload)})
-	h.out.took = r.clock.Now() - h.began
+	h.out.took = r.clock.Now() - h.began - h.out.pauses.waited
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -432,6 +453,12 @@ func (r *run) one(ctx context.Context, at int, s *session) error {
 	switch {
 	case errors.As(err, &skip):
 		st.status, st.reason = record.Skipped, skip.Reason
+	case h.cut(err):
+		h.out.err, h.out.ceiling = r.redact(hostError(err)), true
+		if len(st.passes) == 0 {
+			st.status = record.Skipped
+		}
+		st.reason = fmt.Sprintf("pass %d was cut: %v", n, h.out.err)
 	case err != nil && isHostError(err):
 		h.out.err = r.redact(hostError(err))
 		r.broken = r.broken || lostServer(h.out.err)
@@ -528,28 +555,21 @@ func (r *run) finish(ctx context.Context, err error) error {
 	if err != nil && len(r.result.Rows) == 0 && !errors.Is(err, context.Canceled) {
 		// Nothing was measured: the document stays as the record of a run that could not begin.
 		r.result.State = record.Partial
-		return r.save()
+		return errors.Join(r.endWatch(), r.save())
 	}
 	late := context.WithoutCancel(ctx)
 	r.result.Environment.After = r.known("environment_after", describe(late, r.opt.State))
 	r.result.State = record.Complete
-	if err != nil || len(r.result.Rows) < len(r.rows) {
+	if err != nil || len(r.result.Rows) < len(r.rows) || r.ledger.refused() > 0 || r.ceilingSkips > 0 {
 		r.result.State = record.Partial
 	}
-	if r.result.Model.Digest == "" && r.first != nil && r.opt.ModelDigest != nil && r.first.Model.Path != "" && err == nil {
-		r.doing("hashing the weights")
-		digest, kind, derr := r.opt.ModelDigest(ctx, r.first.Model.Path)
-		if derr != nil {
-			r.result.Reasons["model.digest"] = r.redactText(derr.Error())
-		}
-		r.result.Model.Digest, r.result.Model.DigestKind = digest, kind
-	} else if r.result.Model.Digest == "" && r.result.Reasons["model.digest"] == "" {
-		r.result.Reasons["model.digest"] = "the weights are not readable from here"
-	}
+	watched := r.endWatch()
+	r.digest(ctx, err == nil)
 	now := r.clock.Wall(r.clock.Now()).UTC()
 	r.result.FinishedAt = &now
 	r.result.Budget.SpentS = (r.clock.Now() - r.began).Seconds()
 	r.network()
+	r.tellTokens()
 	known := r.rankableRun()
 	r.result.Rankable = r.result.State == record.Complete && known
 	for i := range r.result.Rows {
@@ -560,7 +580,7 @@ func (r *run) finish(ctx context.Context, err error) error {
 		}
 		r.result.Rankable = r.result.Rankable && row.Rankable
 	}
-	return r.save()
+	return errors.Join(watched, r.save())
 }
 
 // addConn notes a connection that was opened.

@@ -27,6 +27,9 @@ type session struct {
 	timings bool         // the server states its prefill time
 	probe   *coldProbe   // P0 of measurement.md section 3; nil until taken
 	heads   heads
+
+	line      fitModel // tokens by words, for all prompts of a hosted session
+	uncounted bool     // the service does not count prompts
 }
 
 // needFor gives the need that a session opened for rows[at] should have: its own, widened to the ordinary rows of the

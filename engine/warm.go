@@ -11,8 +11,11 @@ import (
 	"github.com/llm-speed/llm-speed/internal/stream"
 )
 
-// warmTokens is the output length of a warm-up request.
-const warmTokens = 8
+// warmTokens is the output length of a warm-up request, warmPrompt about the length of its prompt, template apart.
+const (
+	warmTokens = 8
+	warmPrompt = 128
+)
 
 // coldProbe is the short cold prompt against which the client's own prefill rate is taken: P0 and TTFT(P0) of
 // measurement.md section 3.
@@ -33,6 +36,9 @@ func (h *passHost) warm(ctx context.Context, parallel int) error {
 	h.r.doing("warming up")
 	trs := make([]stream.Transcript, parallel)
 	errs := make([]error, parallel)
+	if err := h.r.pace(ctx, h.s, nil, parallel, parallel*(templateTokens+warmPrompt), parallel*warmTokens); err != nil {
+		return err
+	}
 	var wg sync.WaitGroup
 	for i := range parallel {
 		p := h.generated(text{label: fmt.Sprintf("warm/%s/%d/%d/%d", h.row.Key, h.pass, parallel, i), words: 24, salt: true})
@@ -80,8 +86,26 @@ func (h *passHost) takeProbe(ctx context.Context) error {
 	return nil
 }
 
-// unmeasured runs a request whose times are used for nothing but deadlines.
+// unmeasured runs a request whose times are used for nothing but deadlines, within the service's limits and the ceiling.
 func (r *run) unmeasured(ctx context.Context, s *session, p drivers.Prompt, output int) (stream.Recording, stream.Transcript, error) {
+	bytes := bytesOf(p)
+	for try := 0; ; try++ {
+		most := r.most(p, nil, output)
+		if err := r.pace(ctx, s, nil, 1, most-output, output); err != nil {
+			return stream.Recording{}, stream.Transcript{}, err
+		}
+		if err := r.ledger.reserve(most); err != nil {
+			return stream.Recording{}, stream.Transcript{}, err
+		}
+		rec, tr, err := r.once(ctx, s, p, output)
+		r.ledger.settle(most, bytes, &rec, tr.Counts)
+		if _, again := r.again(s, err, try); !again || ctx.Err() != nil {
+			return rec, tr, err
+		}
+	}
+}
+
+func (r *run) once(ctx context.Context, s *session, p drivers.Prompt, output int) (stream.Recording, stream.Transcript, error) {
 	s.heads.remember(s.headOfPrompt(ctx, p))
 	rec, err := s.Stream(ctx, drivers.Request{
 		Prompt: p, OutputTokens: output, Seed: r.opt.Seed, Slot: drivers.AnySlot,

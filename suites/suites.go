@@ -12,6 +12,16 @@ import (
 //go:embed suite-v1
 var embedded embed.FS
 
+//go:embed template
+var template embed.FS
+
+// Template gives the files of a small working suite for authors to begin with. Its name is still the word NAME.
+func Template() (fs.FS, error) { return fs.Sub(template, "template") }
+
+// Prose gives the word lists of the prompt generator prose/1, for suites that bring none of their own. They are those of
+// suite-v1 and never change: another list is another generator.
+func Prose() ([]byte, error) { return embedded.ReadFile("suite-v1/data/prose.json") }
+
 // Names gives the names of the built-in suites, sorted.
 func Names() []string {
 	entries, err := embedded.ReadDir(".")

@@ -31,6 +31,8 @@ func Run(t *testing.T, s Suite) {
 		{"error in the stream", checkFailure}, {"status", checkStatus}, {"cancel", checkCancel}, {"deadlines", checkDeadlines},
 		{"hold", checkHold}, {"at once", checkAtOnce}, {"close", checkClose}, {"abilities", checkCaps}, {"info", checkInfo},
 		{"unreachable", checkUnreachable}, {"nothing left behind", checkLeak},
+		{"what the spec declares", checkAble}, {"cold and reused", checkReuse}, {"a model that is not there", checkMissing}, {"another model answers", checkChange},
+		{"the server restarts", checkRestart}, {"odd answers", checkOdd}, {"oracle", checkOracle},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.check(t, &s) })
 	}
@@ -51,7 +53,11 @@ func checkRequest(t *testing.T, s *Suite) {
 	if e := r.Header.Get("Accept-Encoding"); e != "identity" {
 		t.Errorf("Accept-Encoding is %q, want identity", e)
 	}
-	if a := r.Header.Get("Authorization"); a != "Bearer "+key {
+	header, want := "Authorization", "Bearer "+key
+	if s.KeyIn != "" {
+		header, want = s.KeyIn, key
+	}
+	if r.Header.Get(header) != want {
 		t.Errorf("the key was not sent")
 	}
 	if bytes.Contains(r.Body, []byte(key)) {

@@ -33,6 +33,7 @@ type Script struct {
 	Pause  time.Duration     // before each write but the first
 	First  time.Duration     // before the header
 	End    End
+	Play   *Play // a case of package oracle, served once at its own moments, in place of all the above
 }
 
 // Received is a request as the server got it.
@@ -65,6 +66,11 @@ func NewServer(tb testing.TB, answers map[string]Script) *Server {
 	if err != nil {
 		tb.Fatalf("listen: %v", err)
 	}
+	return serveOn(tb, l, answers)
+}
+
+func serveOn(tb testing.TB, l net.Listener, answers map[string]Script) *Server {
+	tb.Helper()
 	s := &Server{URL: "http://" + l.Addr().String(), l: l, plain: map[string]Script{}, conns: map[net.Conn]bool{}, gone: make(chan struct{}, 1024)}
 	for k, v := range answers {
 		s.plain[k] = v
@@ -154,6 +160,7 @@ func (s *Server) serve(c net.Conn) {
 		if err != nil {
 			return
 		}
+		there := time.Now()
 		route := r.Method + " " + r.URL.Path
 		s.mu.Lock()
 		s.got = append(s.got, Received{r.Method, r.URL.Path, r.Header, body})
@@ -162,6 +169,12 @@ func (s *Server) serve(c net.Conn) {
 		if !known {
 			script = JSON(fmt.Sprintf(`{"error":{"message":"no route %s","code":404}}`, route))
 			script.Status = http.StatusNotFound
+		}
+		if p := script.Play; p != nil {
+			if !p.serve(c, there) {
+				return
+			}
+			continue
 		}
 		if !s.answer(c, br, script) {
 			return

@@ -34,7 +34,9 @@ type Suite struct {
 	Failure string            // body of a 200 stream with an error object in it
 	Golden  string            // file that holds the JSON of Ask as sent; "" where there is none
 	Update  bool              // write Golden instead of comparing
+	KeyIn   string            // header that carries the key by itself; "" is Authorization, as a bearer token
 	Caps    []string          // names of the optional abilities that the session must have, as Caps.Names gives them
+	Oracle  []string          // dialects of package oracle that its streams speak, by name; every case of them is played
 }
 
 // key is the secret that must never be seen.

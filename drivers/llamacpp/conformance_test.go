@@ -34,6 +34,6 @@ func TestConformance(t *testing.T) {
 		Counts:  stream.Counts{Prompt: count(9), Cached: count(2), Output: count(4), Reasoning: count(0)},
 		Failure: ev("a", 1) + "\n\n" + `data: {"error":{"code":500,"message":"compute failed","type":"server_error"}}` + "\n\n",
 		Golden:  "testdata/request.golden.json", Update: *update,
-		Caps: []string{"tokenizer", "cache_stats", "activity"},
+		Caps: []string{"tokenizer", "cache_stats", "activity"}, Oracle: []string{"llama.cpp"},
 	})
 }

@@ -153,7 +153,7 @@ func (o *opened) session(ctx context.Context, c drivers.Config) (drivers.Session
 	s.info = drivers.Info{
 		Backend: name, Version: o.props.BuildInfo, URL: o.http.Base(), URLKind: o.http.URLKind(), Attached: o.proc == nil,
 		Model: o.model(c), ContextMax: o.props.Default.Context, Parallel: o.props.TotalSlots, Template: before,
-		CacheBlock: 1, IgnoresEOS: true, ColdAsked: true,
+		CacheBlock: 1, IgnoresEOS: true, ColdAsked: true, Simulated: o.http.Simulated(),
 		Metadata: map[string]string{
 			"endpoint":  "/completion, prompt as token ids",
 			"rendering": found,

@@ -34,6 +34,7 @@ func suite() drivertest.Suite {
 		Failure: good[1] + event(`{"error":{"message":"out of memory","type":"server_error"}}`) + "data: [DONE]\n\n",
 		Golden:  "testdata/request.json",
 		Update:  *update,
+		Oracle:  []string{"openai", "openai-completions"},
 	}
 }
 
@@ -44,6 +45,6 @@ func TestConformanceWithTokenizer(t *testing.T) {
 	s.Answers["GET /v1/models"] = drivertest.JSON(`{"data":[{"id":"m","max_model_len":4096,"owned_by":"vllm"}]}`)
 	s.Answers["GET /version"] = drivertest.JSON(`{"version":"0.20.1"}`)
 	s.Answers["POST /tokenize"] = drivertest.JSON(`{"count":5,"tokens":[1,2,3,4,5]}`)
-	s.Golden, s.Caps = "testdata/request_vllm.json", []string{"tokenizer"}
+	s.Golden, s.Caps, s.Oracle = "testdata/request_vllm.json", []string{"tokenizer"}, nil
 	drivertest.Run(t, s)
 }

@@ -5,15 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/drivers/internal/httpx"
 	"github.com/llm-speed/llm-speed/drivers/internal/paths"
+	"github.com/llm-speed/llm-speed/drivers/internal/pick"
 )
 
 // What a server may turn out to be. An unknown one is "".
@@ -159,29 +158,19 @@ func (s *server) props(ctx context.Context) {
 	}
 }
 
-// choose finds the model that was asked for, or the first that generates text.
+// choose finds the model that was asked for, or the first that generates text. A server without a list of models is asked
+// for what was asked for, or for nothing.
 func (s *server) choose(ref string) (listed, error) {
-	if ref == "" {
-		for _, m := range s.models {
-			low := strings.ToLower(m.ID)
-			if !slices.ContainsFunc([]string{"embed", "rerank", "whisper", "tts"}, func(w string) bool { return strings.Contains(low, w) }) {
-				return m, nil
-			}
-		}
-		if len(s.models) > 0 {
-			return listed{}, fmt.Errorf("%w: the server lists no model that generates text; name one with --model", drivers.ErrNoModel)
-		}
-		return listed{}, nil
-	}
 	if len(s.models) == 0 {
 		return listed{ID: ref}, nil
 	}
-	var ids []string
-	for _, m := range s.models {
-		if m.ID == ref || paths.Shown(m.ID) == ref || slices.Contains(m.Aliases, ref) {
-			return m, nil
-		}
-		ids = append(ids, paths.Shown(m.ID))
+	offered := make([]pick.Offered, len(s.models))
+	for i, m := range s.models {
+		offered[i] = pick.Offered{ID: m.ID, Aliases: m.Aliases}
 	}
-	return listed{}, fmt.Errorf("%w: %q is not served; %s", drivers.ErrModelNotFound, ref, suggest(ref, ids))
+	i, err := pick.Index(ref, offered)
+	if err != nil {
+		return listed{}, err
+	}
+	return s.models[i], nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/llm-speed/llm-speed/drivers/llamacpp"
 	"github.com/llm-speed/llm-speed/internal/measure"
 	"github.com/llm-speed/llm-speed/internal/oracle"
+	"github.com/llm-speed/llm-speed/internal/oracle/judge"
 	"github.com/llm-speed/llm-speed/internal/stats"
 	"github.com/llm-speed/llm-speed/internal/stream"
 )
@@ -123,8 +124,8 @@ func FuzzStream(f *testing.F) {
 		if (err == nil) != (errAgain == nil) {
 			t.Fatalf("in one read the error is %v, in %d it is %v", errAgain, len(rec.Reads), err)
 		}
-		if wordsOf(&s, &tr) != wordsOf(&one, &again) {
-			t.Errorf("in one read: %+v\nin %d: %+v", wordsOf(&one, &again), len(rec.Reads), wordsOf(&s, &tr))
+		if judge.WordsOf(&s, &tr) != judge.WordsOf(&one, &again) {
+			t.Errorf("in one read: %+v\nin %d: %+v", judge.WordsOf(&one, &again), len(rec.Reads), judge.WordsOf(&s, &tr))
 		}
 		if one.Decode.Known {
 			t.Errorf("decode %v out of one read", one.Decode.X)

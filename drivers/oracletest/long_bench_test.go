@@ -10,6 +10,7 @@ import (
 
 	"github.com/llm-speed/llm-speed/internal/measure"
 	"github.com/llm-speed/llm-speed/internal/oracle"
+	"github.com/llm-speed/llm-speed/internal/oracle/judge"
 	"github.com/llm-speed/llm-speed/internal/stream"
 )
 
@@ -71,7 +72,7 @@ func compare(b *testing.B, c *oracle.Case, rec stream.Recording) {
 		runtime.ReadMemStats(&before)
 		t = time.Now()
 		tr, err := decode(c, rec)
-		s := measure.Request(rec, tr, asked(c, err))
+		s := measure.Request(rec, tr, judge.Asked(c, err))
 		ours += time.Since(t)
 		runtime.ReadMemStats(&after)
 		if err != nil || s.Events != events || s.Output.N != events || !s.Decode.Known {

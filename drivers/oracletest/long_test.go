@@ -16,6 +16,7 @@ import (
 	"github.com/llm-speed/llm-speed/internal/clock"
 	"github.com/llm-speed/llm-speed/internal/measure"
 	"github.com/llm-speed/llm-speed/internal/oracle"
+	"github.com/llm-speed/llm-speed/internal/oracle/judge"
 	"github.com/llm-speed/llm-speed/internal/sim"
 	"github.com/llm-speed/llm-speed/internal/stream"
 )
@@ -91,7 +92,7 @@ func sameText(t *testing.T, got, want string) {
 // sameCounts compares what no haste may change.
 func sameCounts(t *testing.T, c *oracle.Case, s *measure.Sample, tr *stream.Transcript) {
 	t.Helper()
-	want, got := wantWords(&oracle.Case{Want: c.Want}), wordsOf(s, &stream.Transcript{})
+	want, got := judge.WantWords(&oracle.Case{Want: c.Want}), judge.WordsOf(s, &stream.Transcript{})
 	sameWords(t, want, got)
 	sameText(t, said(tr), saidBy(c))
 }
@@ -127,7 +128,7 @@ func TestTenThousandEvents(t *testing.T) {
 			wrong := "never served"
 			for range tries {
 				rec, tr, p := b.listen(t, &c)
-				s := measure.Request(rec, tr, asked(&c, nil))
+				s := measure.Request(rec, tr, judge.Asked(&c, nil))
 				sameCounts(t, &c, &s, &tr)
 				var reads []oracle.Read
 				for _, r := range rec.Reads {
@@ -135,11 +136,11 @@ func TestTenThousandEvents(t *testing.T) {
 				}
 				seen := c.Cut(reads)
 				truth := seen.Truth(seen.Moments())
-				for _, f := range figures(&c, &s, &truth) {
-					if f.name == "tokens/event" {
-						f.want.X = 1 // of events as the server sent them, however they were read
+				for _, f := range judge.Figures(&c, &s, &truth) {
+					if f.Name == "tokens/event" {
+						f.Want.X = 1 // of events as the server sent them, however they were read
 					}
-					if w := f.wrong(true); w != "" {
+					if w := f.Wrong(true); w != "" {
 						t.Errorf("by the client's own stamps: %s", w)
 					}
 				}
@@ -150,8 +151,8 @@ func TestTenThousandEvents(t *testing.T) {
 					return
 				}
 				served := c.Truth(p.moments)
-				f := figure{"decode", s.Decode, oracle.Fig{X: served.Decode}, 0.005, 0}
-				if wrong = f.wrong(false); wrong == "" {
+				f := judge.Figure{Name: "decode", Got: s.Decode, Want: oracle.Fig{X: served.Decode}, Share: 0.005}
+				if wrong = f.Wrong(false); wrong == "" {
 					return
 				}
 			}
@@ -197,7 +198,7 @@ func TestLongLines(t *testing.T) {
 			b := open(t, oracle.Chat)
 			began := time.Now()
 			rec, tr, _ := b.listen(t, &tt.c)
-			s := measure.Request(rec, tr, asked(&tt.c, nil))
+			s := measure.Request(rec, tr, judge.Asked(&tt.c, nil))
 			if took := time.Since(began); took > within {
 				t.Errorf("took %v", took)
 			}
@@ -227,7 +228,7 @@ func TestLongLineFromTheSimulator(t *testing.T) {
 			t.Fatalf("%v, %d bytes", err, len(rec.Data))
 		}
 		sameText(t, said(&tr), served(srv)[0])
-		if s := measure.Request(rec, tr, asked(&c, nil)); s.Output.N != 64 || s.Events != 64 {
+		if s := measure.Request(rec, tr, judge.Asked(&c, nil)); s.Output.N != 64 || s.Events != 64 {
 			t.Errorf("N %d, m %d, want 64 and 64", s.Output.N, s.Events)
 		}
 	}
@@ -369,12 +370,12 @@ func TestHours(t *testing.T) {
 			}
 			sameCounts(t, &c, &s, &tr)
 			truth := c.Truth(c.Moments())
-			for _, f := range append(figures(&c, &s, nil), figures(&c, &s, &truth)...) {
-				if w := f.wrong(true); w != "" {
+			for _, f := range append(judge.Figures(&c, &s, nil), judge.Figures(&c, &s, &truth)...) {
+				if w := f.Wrong(true); w != "" {
 					t.Error(w)
 				}
 			}
-			if w := wrongFlags(&c, &s); w != "" {
+			if w := judge.WrongFlags(&c, &s); w != "" {
 				t.Error(w)
 			}
 			if want := float64(tt.gap) / float64(time.Millisecond); math.Abs(s.MaxGap.X-want) > 1e-9*want || !s.MaxGap.Known {

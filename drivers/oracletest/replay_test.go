@@ -8,6 +8,7 @@ import (
 
 	"github.com/llm-speed/llm-speed/internal/measure"
 	"github.com/llm-speed/llm-speed/internal/oracle"
+	"github.com/llm-speed/llm-speed/internal/oracle/judge"
 )
 
 // TestReplay plays every case in virtual time: every figure is exact.
@@ -15,13 +16,13 @@ func TestReplay(t *testing.T) {
 	for _, c := range oracle.Cases() {
 		t.Run(c.Name, func(t *testing.T) {
 			s, tr, err := replay(&c, record(&c))
-			sameWords(t, wantWords(&c), wordsOf(&s, &tr))
-			for _, f := range figures(&c, &s, nil) {
-				if w := f.wrong(true); w != "" {
+			sameWords(t, judge.WantWords(&c), judge.WordsOf(&s, &tr))
+			for _, f := range judge.Figures(&c, &s, nil) {
+				if w := f.Wrong(true); w != "" {
 					t.Error(w)
 				}
 			}
-			for _, w := range []string{wrongFlags(&c, &s), wrongError(&c, err)} {
+			for _, w := range []string{judge.WrongFlags(&c, &s), judge.WrongError(&c, err)} {
 				if w != "" {
 					t.Error(w)
 				}
@@ -61,7 +62,7 @@ func samplesOf(t *testing.T, cases ...oracle.Case) []measure.Sample {
 
 func checkValue(t *testing.T, name string, got measure.Value, want oracle.Fig) {
 	t.Helper()
-	if w := (figure{name: name, got: got, want: want}).wrong(true); w != "" {
+	if w := (judge.Figure{Name: name, Got: got, Want: want}).Wrong(true); w != "" {
 		t.Error(w)
 	}
 }
@@ -83,7 +84,7 @@ func TestReplayBatches(t *testing.T) {
 			checkValue(t, "span", got.Span, b.Span)
 			checkValue(t, "per stream", got.PerStream, b.PerStream)
 			checkValue(t, "fairness", got.Fairness, b.Fairness)
-			if got.Parallelism != b.Parallelism || !slices.Equal(flagNames(got.Flags), b.Flags) {
+			if got.Parallelism != b.Parallelism || !slices.Equal(judge.FlagNames(got.Flags), b.Flags) {
 				t.Errorf("parallelism %d, flags %v", got.Parallelism, got.Flags)
 			}
 		})

@@ -14,6 +14,7 @@ import (
 	"github.com/llm-speed/llm-speed/internal/clock"
 	"github.com/llm-speed/llm-speed/internal/measure"
 	"github.com/llm-speed/llm-speed/internal/oracle"
+	"github.com/llm-speed/llm-speed/internal/oracle/judge"
 	"github.com/llm-speed/llm-speed/internal/stream"
 )
 
@@ -88,7 +89,7 @@ func (b bench) serve(t *testing.T, c *oracle.Case, within time.Duration) (measur
 	if rec.Conn.Reused == c.Expired {
 		t.Errorf("connection reused: %v", rec.Conn.Reused)
 	}
-	return measure.Request(rec, tr, asked(c, err)), tr, c.Truth(p.moments), err
+	return measure.Request(rec, tr, judge.Asked(c, err)), tr, c.Truth(p.moments), err
 }
 
 // timedBytes is the size above which a stream's figures are not held to the server's stamps: its bytes take time to cross
@@ -121,16 +122,16 @@ func TestSockets(t *testing.T) {
 			wrong := map[string]string{"": "never served"} // by figure, what is wrong with its best try
 			for range tries {
 				s, tr, truth, err := b.serve(t, &c, within)
-				sameWords(t, wantWords(&c), wordsOf(&s, &tr))
-				if w := wrongError(&c, err); w != "" {
+				sameWords(t, judge.WantWords(&c), judge.WordsOf(&s, &tr))
+				if w := judge.WrongError(&c, err); w != "" {
 					t.Error(w)
 				}
 				if t.Failed() || raceDetector || bytesOf(&c) > timedBytes {
 					return
 				}
-				now := map[string]string{"flags": wrongFlags(&c, &s)}
-				for _, f := range figures(&c, &s, &truth) {
-					now[f.name] = f.wrong(false)
+				now := map[string]string{"flags": judge.WrongFlags(&c, &s)}
+				for _, f := range judge.Figures(&c, &s, &truth) {
+					now[f.Name] = f.Wrong(false)
 				}
 				if first := wrong[""] != ""; first {
 					wrong = now
@@ -173,7 +174,7 @@ func TestSocketPairs(t *testing.T) {
 				if raceDetector {
 					return
 				}
-				wrong = figure{"prefill", measure.PrefillEstimate(&long, &probe), want, 0.05, 0}.wrong(false)
+				wrong = judge.Figure{Name: "prefill", Got: measure.PrefillEstimate(&long, &probe), Want: want, Share: 0.05}.Wrong(false)
 				if wrong == "" {
 					return
 				}

@@ -108,10 +108,12 @@ type Runtimes struct {
 }
 
 // Capture gives the Fingerprint of this machine as JSON, on Linux within a second.
-func Capture(ctx context.Context) (json.RawMessage, error) { return json.Marshal(Read(ctx)) }
+func Capture(ctx context.Context) (json.RawMessage, error) {
+	return json.Marshal(Machine{}.Read(ctx))
+}
 
-// Read gives the Fingerprint of this machine, on Linux within a second.
-func Read(ctx context.Context) Fingerprint {
+// Read gives the Fingerprint, on Linux within a second.
+func (m Machine) Read(ctx context.Context) Fingerprint {
 	fp := Fingerprint{OS: OS{Name: runtime.GOOS, Arch: runtime.GOARCH}, Reasons: map[string]string{}}
 	probes := append([]probe[Fingerprint]{
 		{keys: []string{"cpu.model", "cpu.sockets"}, run: cpuModel},
@@ -121,7 +123,7 @@ func Read(ctx context.Context) Fingerprint {
 		{keys: []string{"os.distribution", "os.version"}, run: distribution},
 		{keys: []string{"os.kernel"}, run: kernel},
 		{keys: []string{"virtualization"}, run: virtualization},
-	}, platformProbes(thisMachine())...)
+	}, platformProbes(m.source())...)
 	gather(ctx, &fp, fp.Reasons, probes)
 	return fp
 }

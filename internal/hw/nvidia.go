@@ -28,28 +28,39 @@ var errNoDevices = errors.New("no devices were found")
 // queryNvidia asks nvidia-smi for fields. One field that a driver does not know fails the whole query: then those that its
 // help lists are asked for.
 func (s source) queryNvidia(ctx context.Context, fields []string) ([]nvidiaRow, error) {
+	rows, _, err := s.queryNvidiaNames(ctx, fields)
+	return rows, err
+}
+
+// queryNvidiaNames is queryNvidia, which also gives the names that this driver has answered to.
+func (s source) queryNvidiaNames(ctx context.Context, fields []string) ([]nvidiaRow, []string, error) {
 	names := firstNames(fields)
 	rows, err := s.nvidiaOnce(ctx, names)
 	if err == nil || !errors.Is(err, errField) {
-		return rows, err
+		return rows, names, err
 	}
 	help, helpErr := s.run(ctx, "nvidia-smi", "--help-query-gpu")
 	listed := pickFields(help, fields)
 	if len(listed) == 0 {
-		return nil, errors.Join(err, helpErr)
+		return nil, nil, errors.Join(err, helpErr)
 	}
 	rows, err = s.nvidiaOnce(ctx, listed)
-	// Where an older name answered, it stands under the one that is asked for.
+	renamed(rows, fields)
+	return rows, listed, err
+}
+
+// renamed puts what an older name has answered under the name that is asked for.
+func renamed(rows []nvidiaRow, fields []string) {
 	for _, row := range rows {
 		for _, f := range fields {
-			for _, alias := range strings.Split(f, "|")[1:] {
+			names := strings.Split(f, "|")
+			for _, alias := range names[1:] {
 				if v, ok := row[alias]; ok {
-					row[firstNames([]string{f})[0]] = v
+					row[names[0]] = v
 				}
 			}
 		}
 	}
-	return rows, err
 }
 
 // errField is nvidia-smi's word on a field that it does not know.

@@ -81,3 +81,7 @@ func sysctls(context.Context) (func(*Fingerprint, map[string]string), error) {
 }
 
 func platformState(s source) []probe[Condition] { return s.darwinState() }
+
+func systemLook(source) func(*SystemSample) { return gopsutilLook() }
+
+func followers() []follower { return darwinFollowers() }

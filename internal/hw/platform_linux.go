@@ -30,3 +30,8 @@ func toolFolders() string {
 func platformProbes(s source) []probe[Fingerprint] { return s.linuxProbes() }
 
 func platformState(s source) []probe[Condition] { return s.linuxState() }
+
+// systemLook: the files are all there is.
+func systemLook(source) func(*SystemSample) { return nil }
+
+func followers() []follower { return nil }

@@ -54,18 +54,34 @@ type powerStatus struct {
 
 // onBattery asks Windows itself.
 func onBattery(context.Context) (func(*Condition, map[string]string), error) {
+	on, err := drawsFromBattery()
+	return func(c *Condition, _ map[string]string) { c.OnBattery = &on }, err
+}
+
+func drawsFromBattery() (bool, error) {
 	var st powerStatus
 	call := windows.NewLazySystemDLL("kernel32.dll").NewProc("GetSystemPowerStatus")
 	if ok, _, err := call.Call(uintptr(unsafe.Pointer(&st))); ok == 0 {
-		return nil, fmt.Errorf("ask for the power status: %w", err)
+		return false, fmt.Errorf("ask for the power status: %w", err)
 	}
 	if st.line > 1 {
-		return nil, errors.New(silent)
+		return false, errors.New(silent)
 	}
-	on := st.line == 0
-	return func(c *Condition, _ map[string]string) { c.OnBattery = &on }, nil
+	return st.line == 0, nil
 }
 
 func platformState(s source) []probe[Condition] {
 	return append(s.windowsState(), probe[Condition]{keys: []string{"on_battery"}, run: onBattery})
 }
+
+func systemLook(source) func(*SystemSample) {
+	others := gopsutilLook()
+	return func(s *SystemSample) {
+		others(s)
+		if on, err := drawsFromBattery(); err == nil {
+			s.OnBattery = &on
+		}
+	}
+}
+
+func followers() []follower { return nil }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"reflect"
@@ -21,6 +22,40 @@ var errNoTool = errors.New("not installed")
 type source struct {
 	files fs.FS
 	run   func(ctx context.Context, name string, args ...string) (string, error) // stdout and stderr together
+	// follow starts a command that goes on printing, and gives its output; it ends with ctx.
+	follow func(ctx context.Context, name string, args ...string) (io.ReadCloser, error)
+}
+
+// Machine is a machine to be read. The zero value is this one.
+type Machine struct {
+	Guard  []string // command that runs a child and ends it when this process dies; see internal/proc
+	replay *source
+}
+
+// Replay is a recorded machine, for tests: its files, and what its commands print. No command goes on printing there unless
+// follow is given.
+func Replay(files fs.FS, run func(ctx context.Context, name string, args ...string) (string, error),
+	follow func(ctx context.Context, name string, args ...string) (io.ReadCloser, error)) Machine {
+	return Machine{replay: &source{files: files, run: run, follow: follow}}
+}
+
+func (m Machine) source() source {
+	if m.replay != nil {
+		return *m.replay
+	}
+	s := thisMachine()
+	s.follow = func(ctx context.Context, name string, args ...string) (io.ReadCloser, error) {
+		path := proc.Find(name, toolFolders())
+		if path == "" {
+			return nil, fmt.Errorf("%s: %w", name, errNoTool)
+		}
+		p, err := proc.Start(ctx, proc.Options{Path: path, Args: args, Guard: m.Guard, Pipes: true, TailLines: 10})
+		if err != nil {
+			return nil, err
+		}
+		return p.Stdout, nil
+	}
+	return s
 }
 
 func thisMachine() source {

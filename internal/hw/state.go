@@ -53,10 +53,15 @@ type GPUState struct {
 }
 
 // State gives the Condition of this machine as JSON, within a second.
-func State(ctx context.Context) (json.RawMessage, error) { return json.Marshal(ReadState(ctx)) }
+func State(ctx context.Context) (json.RawMessage, error) { return Machine{}.State(ctx) }
 
-// ReadState gives the Condition of this machine, within a second.
-func ReadState(ctx context.Context) Condition {
+// State gives the Condition as JSON, within a second.
+func (m Machine) State(ctx context.Context) (json.RawMessage, error) {
+	return json.Marshal(m.ReadState(ctx))
+}
+
+// ReadState gives the Condition, within a second.
+func (m Machine) ReadState(ctx context.Context) Condition {
 	c := Condition{Reasons: map[string]string{}}
 	gather(ctx, &c, c.Reasons, append([]probe[Condition]{
 		{keys: []string{"load_1m"}, run: func(ctx context.Context) (func(*Condition, map[string]string), error) {
@@ -89,7 +94,7 @@ func ReadState(ctx context.Context) Condition {
 				c.RAMAvailable = known(int64(m.Available), reasons, "ram_available_bytes")
 			}, nil
 		}},
-	}, platformState(thisMachine())...))
+	}, platformState(m.source())...))
 	return c
 }
 

@@ -93,6 +93,8 @@ func place(events []stream.Event, c stream.Counts, finish string, x text) placem
 	}
 	t := count(events)
 	switch {
+	case c.Hidden:
+		return p.fail("the model thought, at most a summary of it was streamed, and the server does not say how many of its %d tokens that were", c.Output.N)
 	case c.Output.From == stream.EventsCounted, !c.Output.Known() && !t.allStated:
 		return p.fail("the server does not say how many tokens it sent; events counted are no rate")
 	case t.allStated:

@@ -113,7 +113,7 @@ func Request(rec stream.Recording, tr stream.Transcript, asked Asked) Sample {
 			s.Err = "failed without a word"
 		}
 	}
-	p := place(tr.Events, stream.Counts{Output: s.Output, Reasoning: s.Reasoning}, tr.Finish, text{prefix: asked.PrefixTokens, tokens: asked.TextTokens})
+	p := place(tr.Events, stream.Counts{Output: s.Output, Reasoning: s.Reasoning, Hidden: tr.Counts.Hidden}, tr.Finish, text{prefix: asked.PrefixTokens, tokens: asked.TextTokens})
 	first := s.steps(tr.Events, p)
 	s.TokensHow, s.Note = p.how, p.note
 	s.countEvents(tr.Events, p)

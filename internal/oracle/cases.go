@@ -26,6 +26,7 @@ var (
 	noText       = no("no text-bearing event")
 	uncounted    = no("does not say how many tokens")
 	onlyThinking = no("no text but reasoning")
+	summary      = no("at most a summary")
 )
 
 // cold is what most cases ask for: a cold prompt of 1000 tokens.

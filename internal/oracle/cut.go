@@ -22,7 +22,11 @@ func (c *Case) Cut(reads []Read) Case {
 	var events []event
 	base := 0
 	for _, w := range c.Writes {
-		for i, end := range lineEnds(w.Data, len(w.Marks)) {
+		ends := w.Ends
+		if ends == nil {
+			ends = lineEnds(w.Data, len(w.Marks))
+		}
+		for i, end := range ends {
 			events = append(events, event{base + end, w.Marks[i]})
 		}
 		base += len(w.Data)

@@ -12,7 +12,7 @@ import "time"
 // Protocol is how a case speaks, and which driver it is for.
 type Protocol string
 
-// The protocols.
+// The protocols of the cases that Cases gives; those of a Dialect bear its name.
 const (
 	Chat        Protocol = "openai chat"        // /v1/chat/completions
 	Completions Protocol = "openai completions" // /v1/completions
@@ -43,6 +43,7 @@ type Write struct {
 	At    time.Duration // after t_send
 	Data  string        // bytes of the body
 	Marks []Mark        // events whose text is complete with this write
+	Ends  []int         // where in Data each of them is complete; nil: at the ends of lines, see Cut
 }
 
 // Framing is how HTTP tells where the body ends.

@@ -24,6 +24,7 @@ type Options struct {
 	Path  string   // executable, absolute or as exec.LookPath takes it
 	Args  []string // without the program's name
 	Env   []string // KEY=VALUE; nil is this process's environment
+	Add   []string // KEY=VALUE that is added to Env
 	Dir   string   // working directory; empty is this process's
 	Guard []string // command prefix whose body is proc.Guard; empty starts the program directly
 
@@ -77,6 +78,9 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 		p.cmd.SysProcAttr = dieWithParent(ownGroup())
 	}
 	p.cmd.Env, p.cmd.Dir = o.Env, o.Dir
+	if len(o.Add) > 0 {
+		p.cmd.Env = append(p.cmd.Environ(), o.Add...) // of two of one name the last counts
+	}
 	p.cmd.WaitDelay = 2 * time.Second // a grandchild that holds the pipes does not hold us
 	var ours, theirs *os.File
 	if err := p.connect(o, &ours, &theirs); err != nil {

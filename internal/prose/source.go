@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"github.com/llm-speed/llm-speed/suites"
 )
 
 // Generator is the version of the rules in this package. A change to any byte that they give is a new version, and the old
@@ -59,12 +61,16 @@ type data struct {
 	Tasks      []string            `json:"tasks"`
 }
 
-// Load reads a suite's words and templates. The generator is the one that the suite names.
+// Load reads a suite's words and templates, or the built-in ones where it brings none. The generator is the one that the
+// suite names.
 func Load(fsys fs.FS, generator string) (*Source, error) {
 	if generator != Generator {
 		return nil, fmt.Errorf("prompt text: the suite wants the generator %q; this program knows %q", generator, Generator)
 	}
 	raw, err := fs.ReadFile(fsys, DataPath)
+	if errors.Is(err, fs.ErrNotExist) {
+		raw, err = suites.Prose()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("prompt text: the generator %s wants the suite's file %s: %w", generator, DataPath, err)
 	}

@@ -25,6 +25,7 @@ type Result struct {
 	Suite       Suite           `json:"suite"`
 	Seed        string          `json:"seed"` // 16 hex digits; --seed with it gives the same prompts to the byte
 	Anonymous   bool            `json:"anonymous"`
+	FP          string          `json:"fp"` // tells whether two results are of one machine and installation, and nothing else; of an anonymous run it fits no other
 	Backend     Backend         `json:"backend"`
 	Model       Model           `json:"model"`
 	Fingerprint json.RawMessage `json:"fingerprint"` // hardware and operating system
@@ -69,6 +70,7 @@ type Suite struct {
 	Digest    string `json:"digest"`    // sha256:… over the suite's files
 	Generator string `json:"generator"` // of prompt text
 	Official  bool   `json:"official"`  // the digest is one that this binary carries
+	Sandbox   string `json:"sandbox"`   // where its programs ran: in workers, or with --no-sandbox in the program's own process
 }
 
 // Backend is what served.
@@ -92,6 +94,18 @@ type Model struct {
 	DigestKind string `json:"digest_kind"` // what was hashed
 	SizeBytes  *int64 `json:"size_bytes"`
 	ContextMax *int   `json:"context_max"` // tokens
+
+	// What the headers of the model's files say, where they can be read from here.
+	Format        string           `json:"format"` // gguf or safetensors; empty where they can't
+	Architecture  *string          `json:"architecture"`
+	Parameters    *int64           `json:"parameters"`      // weights of all tensors, unpacked
+	QuantTypes    map[string]int64 `json:"quant_types"`     // elements of all tensors by their storage type; packed integers count as they are stored
+	BitsPerWeight *float64         `json:"bits_per_weight"` // bytes on the disk, headers and all, a parameter
+	Layers        *int             `json:"layers"`
+	Experts       *int             `json:"experts"`       // a layer; null for a dense model
+	ExpertsUsed   *int             `json:"experts_used"`  // for each token
+	PrefixDigest  string           `json:"prefix_digest"` // known before the first request; it proves less than digest
+	PrefixKind    string           `json:"prefix_digest_kind"`
 }
 
 // Environment is the machine's state around the run.
@@ -99,6 +113,7 @@ type Environment struct {
 	Before json.RawMessage `json:"before"`
 	After  json.RawMessage `json:"after"`
 	Events []string        `json:"events"`
+	Series []RawFile       `json:"series"` // files with what was seen about once a second in between; one for each time that the run was begun or resumed
 }
 
 // Network is the way to the server; shown beside TTFT, never subtracted.
@@ -114,6 +129,24 @@ type Budget struct {
 	SpentS  float64  `json:"spent_s"`
 	Repeats int      `json:"repeats"` // as forced by --repeats; 0: the budget decides
 	Cut     []string `json:"cut"`     // what the budget left out, in words
+
+	Tokens    *Tokens `json:"tokens"`     // that all requests took, warm-ups and probes included
+	TokensMax *int    `json:"tokens_max"` // --max-tokens-total; null: no ceiling
+}
+
+// Tokens are what the requests of one invocation took, by the server's own counts.
+type Tokens struct {
+	Prompt    int `json:"prompt"`
+	Output    int `json:"output"`
+	Uncounted int `json:"uncounted"` // the most that requests can have taken whose counts are not known
+}
+
+// Pauses are waits for a service's rate limits, and requests that it refused and that were sent again. They lie outside of
+// every time.
+type Pauses struct {
+	WaitedS  float64  `json:"waited_s"`
+	Repeated int      `json:"repeated"` // releases that were void and made again
+	Why      []string `json:"why"`
 }
 
 // RawFile is a file of raw frames in the run's folder.
@@ -183,6 +216,7 @@ type Row struct {
 	TotalPrompt  *int     `json:"total_prompt_tokens,omitempty"`
 	ContextFinal *int     `json:"context_final_tokens,omitempty"` // prompt and output of the last turn
 
+	Pauses          *Pauses            `json:"pauses,omitempty"` // waits for rate limits, and what was sent again
 	Passes          int                `json:"passes"`
 	Requests        int                `json:"requests"`             // timed requests over all passes
 	CV              map[string]float64 `json:"cv"`                   // coefficient of variation over passes, by metric; null with one pass
@@ -193,6 +227,7 @@ type Row struct {
 	Cold            string             `json:"cold"`                 // "proved", "assumed", "broken", or "reuse" where reuse is the point
 	Flags           []Flag             `json:"flags"`                //
 	Server          *Server            `json:"server"`               // the server's own figures
+	Energy          *Energy            `json:"energy"`               // experimental, and off the ranking
 	Samples         []Sample           `json:"samples"`              // one a timed request
 	Batches         []Batch            `json:"batches,omitempty"`    // one a barrier release
 	ColdProbe       *Probe             `json:"cold_probe,omitempty"` // what an estimated prefill rate was taken against
@@ -226,6 +261,21 @@ type Server struct {
 	DecodeTPS  *float64 `json:"decode_tps"`
 	QueueMs    *float64 `json:"queue_ms"`
 	Definition string   `json:"definition"`
+}
+
+// Energy is what the row's streams took, by a sensor that is read about once a second. It is experimental. It holds all that
+// the sensor sees: idle power, and what other programs used.
+type Energy struct {
+	Method         string   `json:"method"`           // sensor, and what it covers
+	PerOutputToken *float64 `json:"per_output_token"` // joules
+	PerPromptToken *float64 `json:"per_prompt_token"` // joules, by tokens that were not cached
+	DecodeJ        *float64 `json:"decode_j"`         // joules in the intervals that decode_s sums up
+	DecodeS        float64  `json:"decode_s"`
+	DecodeTokens   float64  `json:"decode_tokens"`
+	PrefillJ       *float64 `json:"prefill_j"`
+	PrefillS       float64  `json:"prefill_s"`
+	PrefillTokens  float64  `json:"prefill_tokens"`
+	Reasons        Reasons  `json:"reasons,omitempty"`
 }
 
 // Metric is a figure that a suite's program recorded.

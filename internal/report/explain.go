@@ -132,7 +132,7 @@ func (r rowView) figures() []string {
 		}
 	}
 	for _, f := range catalogue() {
-		if v := r.look(f.Name); v.known() || r.Reasons[f.Name] != "" || slices.Contains(r.Reports, f.Name) {
+		if v := r.look(f.Name); v.known() || r.Reasons[f.Name] != "" || r.energyReason(f.Name) != "" || slices.Contains(r.Reports, f.Name) {
 			add(f.Name)
 		}
 	}
@@ -180,6 +180,16 @@ func figure(p *page, r rowView, v value) {
 			p.packed(plain, "  probe    ", []string{"P0 " + Count(c.Tokens, "token"), fmt.Sprintf("TTFT(P0) %.3f ms", c.TTFTms), cached}, separator)
 		}
 	}
+	if e := r.Energy; e != nil && v.Num != nil && strings.HasPrefix(v.Name, "energy.") {
+		p.wrapped(plain, "  method   ", e.Method)
+		sum, seconds, tokens := e.DecodeJ, e.DecodeS, e.DecodeTokens
+		if v.Name == "energy.per_prompt_token" {
+			sum, seconds, tokens = e.PrefillJ, e.PrefillS, e.PrefillTokens
+		}
+		if sum != nil && seconds > 0 {
+			p.packed(plain, "  sums     ", []string{fmt.Sprintf("%.1f J", *sum), fmt.Sprintf("%.1f s", seconds), fmt.Sprintf("%.0f tokens", tokens), fmt.Sprintf("%.1f W on average", *sum/seconds)}, separator)
+		}
+	}
 	if cv, ok := r.CV[v.Name]; ok {
 		p.wrapped(plain, "  spread   ", "CV "+percent(cv)+intervalText(r.CI95, v))
 	}
@@ -216,6 +226,8 @@ func (v value) exact() string {
 		return text
 	case "×":
 		return text + "×"
+	case inPercent:
+		return text + " %"
 	case "%":
 		return text + " (" + v.String() + ")"
 	}

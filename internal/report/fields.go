@@ -58,6 +58,8 @@ func catalogue() []field {
 		{"server.prefill_tps", "server prefill", "tok/s", "the server's own figure, recomputed by this project's rule; never mixed with the client's", countRequests},
 		{"server.decode_tps", "server decode", "tok/s", "the server's own figure, recomputed by this project's rule; never mixed with the client's", countRequests},
 		{"server.queue_ms", "server queue", "ms", "the server's own figure", countRequests},
+		{"energy.per_output_token", "energy", "J/token", "experimental: joules in (t_1, t_L] / tokens of that window, by the sensor that is named; all that it sees counts, idle power and other programs too", "sums over all requests of all passes"},
+		{"energy.per_prompt_token", "prompt energy", "J/token", "experimental: joules from t_send to t_1 / prompt tokens that were not cached, by the sensor that is named; all that it sees counts", "sums over all requests of all passes"},
 	}
 }
 

@@ -15,6 +15,7 @@ func FlagText(name string) string {
 		{"prompt_drift", "prompt length is more than 1 % off what the suite asks for"},
 		{"count_provenance_D", "tokens were counted by a local tokenizer, not by the server"},
 		{"count_provenance_E", "tokens are not counted by anybody: events were, and no rate is given"},
+		{"model_mismatch", "the model is not what its name, or the server, says it is"},
 		{"thermal", "the machine throttled, or came close to it"},
 		{"on_battery", "the machine ran on battery"},
 		{"gpu_busy", "something else used the GPU before the run"},

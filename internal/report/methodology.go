@@ -22,6 +22,7 @@ func section(name string) string {
 		{"hit-rate", "prefix_cache_hit_rate prefix_cache_max prefix_cache_efficiency"},
 		{"aggregate", "aggregate_tps whole_span_tps per_stream_tps per_stream_p5_tps fairness parallelism_observed scaling"},
 		{"turns", "turn_p50_ms turn_p95_ms warm_ttft_ms cold_ttft_ms wall_ms context_final_tokens"},
+		{"energy", "energy energy.per_output_token energy.per_prompt_token"},
 		{"counts", "prompt_tokens cached_tokens output_tokens reasoning_tokens total_prompt_tokens total_output_tokens"},
 	} {
 		for known := range strings.FieldsSeq(s.names) {

@@ -66,11 +66,16 @@ func Duration(d time.Duration) string {
 	}
 }
 
+// inPercent is the unit of figures that are percentages already; "%" is that of fractions.
+const inPercent = "percent"
+
 // withUnit shows a figure and its unit as one text.
 func withUnit(v float64, unit string) string {
 	switch unit {
 	case "ms":
 		return Millis(v)
+	case inPercent:
+		return strconv.FormatFloat(v, 'f', 1, 64) + " %"
 	case "%":
 		return strconv.FormatFloat(v*100, 'f', 1, 64) + " %"
 	case "×":

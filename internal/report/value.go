@@ -68,7 +68,7 @@ func view(row record.Row) rowView {
 // a metric that the suite declares. A name that the row does not have is unknown, with the reason.
 func (r rowView) look(name string) value {
 	k := fieldOf(name)
-	v := value{Name: name, Title: k.Title, Unit: k.Unit, Reason: r.Reasons[name]}
+	v := value{Name: name, Title: k.Title, Unit: k.Unit, Reason: cmp.Or(r.Reasons[name], r.energyReason(name))}
 	if ratio, ok := r.Relative[name]; ok {
 		v.Num, v.Unit = ratio, "×"
 		if ratio == nil && v.Reason == "" {
@@ -99,9 +99,17 @@ func (r rowView) look(name string) value {
 	return v
 }
 
+// energyReason is why a figure of the row's energy is null.
+func (r rowView) energyReason(name string) string {
+	if rest, ok := strings.CutPrefix(name, "energy."); ok && r.Energy != nil {
+		return r.Energy.Reasons[rest]
+	}
+	return ""
+}
+
 // metricValue is a metric that the suite declares: its statistics in the order p50, p95, p99, then by name.
 func metricValue(v value, m record.Metric) value {
-	v.Unit, v.N = m.Unit, m.N
+	v.Unit, v.N = stated(m.Unit), m.N
 	if v.Title == v.Name {
 		v.Title = words(v.Name)
 	}
@@ -116,7 +124,7 @@ func metricValue(v value, m record.Metric) value {
 	})
 	for _, stat := range names {
 		x := m.Stats[stat]
-		v.Stats = append(v.Stats, value{Name: v.Name + "." + stat, Title: stat, Unit: m.Unit, Num: &x})
+		v.Stats = append(v.Stats, value{Name: v.Name + "." + stat, Title: stat, Unit: stated(m.Unit), Num: &x})
 	}
 	if len(names) == 0 && v.Reason == "" {
 		v.Reason = "the suite's program recorded no value"
@@ -131,4 +139,12 @@ func (r rowView) spread(v value) (ratio float64, ok bool) {
 		return 0, false
 	}
 	return (ci.High - ci.Low) / 2 / *v.Num, true
+}
+
+// stated is the unit of a figure that a suite's program has given in it: its percentages are no fractions as ours are.
+func stated(unit string) string {
+	if unit == "%" {
+		return inPercent
+	}
+	return unit
 }

@@ -11,18 +11,25 @@ type CacheStats struct {
 // cache remembers the token ids of finished requests, the least recently used one going first.
 type cache struct {
 	block   int
-	most    int       // entries
-	entries [][]int32 // most recently used last
+	least   int     // a hit of fewer tokens is none
+	most    int     // entries
+	entries []entry // most recently used last
 	queried int64
 	hit     int64
 }
 
+// entry is a finished request. Requests of another salt don't share it.
+type entry struct {
+	salt string
+	ids  []int32
+}
+
 // match gives the number of tokens at the start of ids that are cached: whole blocks, and never all of them, since the
 // last token must be evaluated to get the next one.
-func (c *cache) match(ids []int32) int {
+func (c *cache) match(salt string, ids []int32) int {
 	best, at := 0, -1
 	for i, e := range c.entries {
-		if n := commonPrefix(e, ids); n > best {
+		if n := commonPrefix(e.ids, ids); n > best && e.salt == salt {
 			best, at = n, i
 		}
 	}
@@ -31,6 +38,9 @@ func (c *cache) match(ids []int32) int {
 	}
 	best = min(best, len(ids)-1)
 	best -= best % c.block
+	if best < c.least {
+		best = 0
+	}
 	c.queried += int64(len(ids))
 	c.hit += int64(best)
 	return best
@@ -42,17 +52,17 @@ func (c *cache) touch(i int) {
 }
 
 // store remembers a finished request. An entry that is a prefix of it says nothing more and goes.
-func (c *cache) store(ids []int32) {
+func (c *cache) store(salt string, ids []int32) {
 	kept := c.entries[:0]
 	for _, e := range c.entries {
-		if len(e) > len(ids) || commonPrefix(e, ids) < len(e) {
+		if e.salt != salt || len(e.ids) > len(ids) || commonPrefix(e.ids, ids) < len(e.ids) {
 			kept = append(kept, e)
 		}
 	}
 	if len(kept) >= c.most {
 		kept = append(kept[:0], kept[len(kept)-c.most+1:]...)
 	}
-	c.entries = append(kept, ids)
+	c.entries = append(kept, entry{salt, ids})
 }
 
 func commonPrefix(a, b []int32) int {

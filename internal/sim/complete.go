@@ -1,9 +1,7 @@
 package sim
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"runtime"
@@ -14,60 +12,42 @@ import (
 // naturalEnd is the number of tokens after which the simulated model ends by itself unless told to ignore that.
 const naturalEnd = 512
 
-// completionRequest is the body of both completion endpoints.
-type completionRequest struct {
-	Model         string            `json:"model"`
-	Messages      []message         `json:"messages"`
-	Prompt        json.RawMessage   `json:"prompt"` // text or token ids
-	Tools         []json.RawMessage `json:"tools"`
-	Stream        bool              `json:"stream"`
-	StreamOptions *struct {
-		IncludeUsage bool `json:"include_usage"`
-		EachUsage    bool `json:"continuous_usage_stats"`
-	} `json:"stream_options"`
-	MaxTokens      *int    `json:"max_tokens"`
-	MaxCompletion  *int    `json:"max_completion_tokens"`
-	IgnoreEOS      bool    `json:"ignore_eos"`
-	CachePrompt    *bool   `json:"cache_prompt"` // absent is true
-	ReturnTokenIDs bool    `json:"return_token_ids"`
-	Seed           *uint64 `json:"seed"`
-}
-
 // completion is one request for output, understood.
 type completion struct {
-	req     completionRequest
-	chat    bool
-	traps   Traps
-	profile Profile
-	prompt  []int32
-	out     []token
-	seed    uint64
-	created int64
-	hangs   bool
-	served  *Served
+	ask
+	dialect  *dialect
+	endpoint *endpoint
+	traps    Traps
+	profile  Profile
+	out      []token
+	number   uint64 // the seed of what is said
+	created  int64
+	hangs    bool
+	served   *Served
 }
 
-func (c *completion) usage() bool {
-	return !c.traps.noUsage && c.req.StreamOptions != nil && (c.req.StreamOptions.IncludeUsage || c.req.StreamOptions.EachUsage)
-}
-
-func (c *completion) running() bool { return c.usage() && c.req.StreamOptions.EachUsage }
+// statesUsage reports whether the stream states usage, eachUsage whether each of its events does.
+func (c *completion) statesUsage() bool { return !c.traps.noUsage && (c.usage || c.running) }
+func (c *completion) eachUsage() bool   { return !c.traps.noUsage && c.running }
 
 // refusal is an answer with an error status.
 type refusal struct {
 	status        int
 	message, kind string
 	code          any
+	more          map[string]any // further members of the error object
+}
+
+func refuse(status int, message, kind string, code any) *refusal {
+	return &refusal{status: status, message: message, kind: kind, code: code}
 }
 
 func (r *refusal) Error() string { return r.message }
 
 // complete runs a completion; false means that the connection can't be used any more.
-func (s *Server) complete(c *conn, r *request, path string) bool {
-	p := &completion{chat: path == "/v1/chat/completions", traps: *s.traps.Load(), profile: s.o.Profile, created: time.Now().Unix()}
-	p.served = &Served{
-		ID: s.ids.Add(1), Path: path, Status: http.StatusOK, Model: s.o.Profile.Model(), Traps: p.traps.String(), Received: r.got, Upload: r.got - r.begun,
-	}
+func (s *Server) complete(c *conn, r *request, e *endpoint) bool {
+	p := s.completion(e, *s.traps.Load())
+	p.served.Received, p.served.Upload = r.got, r.got-r.begun
 	j, err := s.prepare(c, p, r)
 	if err != nil {
 		return s.refuse(c, p, err)
@@ -90,15 +70,27 @@ func (s *Server) complete(c *conn, r *request, path string) bool {
 		}
 		c.first <- f // it has room for one
 	}
-	s.tally.requests.Add(1)
-	s.tally.prompt.Add(int64(len(p.prompt)))
-	s.tally.output.Add(int64(len(p.out)))
 	select {
 	case <-j.done:
 		s.journal.print(p.served)
 	default:
 	}
 	return !gone && (p.served.Ended == "complete" || p.served.Ended == "early stop" || p.served.Ended == "error")
+}
+
+// completion makes an empty one for a request to e.
+func (s *Server) completion(e *endpoint, t Traps) *completion {
+	d := s.dialect
+	if d.always != nil {
+		d.always(&t)
+	}
+	if e.fit != nil {
+		e.fit(&t)
+	}
+	return &completion{
+		dialect: d, endpoint: e, traps: t, profile: s.o.Profile, created: time.Now().Unix(),
+		served: &Served{ID: s.ids.Add(1), Path: e.path, Status: http.StatusOK, Model: d.modelID(s.o.Profile), Traps: t.String()},
+	}
 }
 
 // prepare makes a request's job. One request at a time is prepared, and after those that are ready to be read: many that
@@ -115,10 +107,10 @@ func (s *Server) prepare(c *conn, p *completion, r *request) (*job, error) {
 		return nil, err
 	}
 	j := &job{
-		prompt: p.prompt, reuse: p.served.MayCache, slow: 1, arrived: r.got, ticks: max(len(p.out), 1), slots: s.o.Profile.Slots,
+		prompt: p.prompt, reuse: p.served.MayCache, salt: p.salt, load: p.load, slow: 1, arrived: r.got, ticks: max(len(p.out), 1), slots: s.o.Profile.Slots,
 		merge: p.traps.buffer > 0, burstOf: p.traps.buffer, conn: c.Conn, raw: raw, served: p.served, done: make(chan struct{}),
 	}
-	if p.req.Stream {
+	if p.stream {
 		j.steps = p.plan()
 	} else {
 		j.steps = p.whole()
@@ -145,47 +137,33 @@ func (s *Server) prepare(c *conn, p *completion, r *request) (*job, error) {
 
 // understand fills in a completion from its request.
 func (s *Server) understand(p *completion, r *request) error {
-	if err := json.Unmarshal(r.body, &p.req); err != nil {
-		return &refusal{http.StatusBadRequest, "the body is not what this endpoint takes: " + err.Error(), "invalid_request_error", 400}
-	}
+	err := p.endpoint.read(p, r.body)
 	t, served, prof := p.traps, p.served, s.o.Profile
-	served.Stream = p.req.Stream
-	if t.status != 0 {
-		return &refusal{t.status, "simulated refusal: " + http.StatusText(t.status), "simulated_error", t.status}
-	}
-	if m := p.req.Model; m != "" && m != prof.Model() && m != prof.Name {
-		return &refusal{http.StatusNotFound, fmt.Sprintf("model %q does not exist", m), "invalid_request_error", "model_not_found"}
-	}
-	if t.refuseUsage && p.req.StreamOptions != nil {
-		return &refusal{http.StatusBadRequest, "stream_options is not supported", "invalid_request_error", 400}
-	}
-	var err error
-	if p.prompt, err = p.promptIDs(); err != nil {
-		return &refusal{http.StatusBadRequest, err.Error(), "invalid_request_error", 400}
-	}
-	served.PromptTokens = len(p.prompt)
-	asked, stated := naturalEnd, true
+	served.Stream = p.stream
 	switch {
-	case p.req.MaxCompletion != nil:
-		asked = *p.req.MaxCompletion
-	case p.req.MaxTokens != nil:
-		asked = *p.req.MaxTokens
-	default:
-		asked, stated = min(asked, max(prof.Context-len(p.prompt), 1)), false
+	case t.status != 0:
+		return refuse(t.status, "simulated refusal: "+http.StatusText(t.status), "simulated_error", t.status)
+	case errors.As(err, new(*answered)):
+		return err
+	case err != nil:
+		return refused(err)
+	case !p.dialect.knows(p.model, prof):
+		return p.dialect.refuseModel(p.model)
+	case t.refuseUsage && p.optioned:
+		return refuse(http.StatusBadRequest, "stream_options is not supported", "invalid_request_error", 400)
 	}
-	switch {
-	case len(p.prompt) == 0:
-		return &refusal{http.StatusBadRequest, "the prompt is empty", "invalid_request_error", 400}
-	case asked < 1:
-		return &refusal{http.StatusBadRequest, "max_tokens must be 1 or more", "invalid_request_error", 400}
-	case len(p.prompt)+asked > prof.Context:
-		return &refusal{http.StatusBadRequest, fmt.Sprintf("the request (%d prompt tokens and %d to generate) exceeds the available context size (%d tokens)",
-			len(p.prompt), asked, prof.Context), "exceed_context_size_error", 400}
+	if err := p.size(); err != nil {
+		return err
 	}
-	n := asked
-	served.Asked, served.Finish = asked, "length"
-	if !p.req.IgnoreEOS && (n > naturalEnd || !stated) {
-		n, served.Finish = min(n, naturalEnd), "stop"
+	n := served.Asked
+	natural := naturalEnd
+	if p.dialect.natural > 0 {
+		natural = p.dialect.natural
+	}
+	natural = max(natural, p.least)
+	served.Finish = "length"
+	if !p.ignoreEOS && (n > natural || p.tokens == nil) {
+		n, served.Finish = min(n, natural), "stop"
 	}
 	if t.earlyStop.set && t.earlyStop.v < n {
 		n, served.Finish = t.earlyStop.v, "stop"
@@ -193,40 +171,56 @@ func (s *Server) understand(p *completion, r *request) error {
 	if t.toolHold.set && n > t.toolHold.v && p.chat {
 		served.Finish = "tool_calls"
 	}
-	served.MayCache = p.req.CachePrompt == nil || *p.req.CachePrompt || t.keepCache
+	if t.keepCache {
+		p.reuse, p.salt = true, ""
+	}
+	served.MayCache, served.Load = p.reuse, p.load
 	if t.modelChange.set && served.ID > int64(t.modelChange.v) {
 		served.Model += "-other"
 	}
 	for _, id := range p.prompt[max(0, len(p.prompt)-64):] {
-		p.seed = p.seed*1099511628211 + uint64(uint32(id))
+		p.number = p.number*1099511628211 + uint64(uint32(id))
 	}
-	if p.req.Seed != nil {
-		p.seed ^= *p.req.Seed * 0x9e3779b97f4a7c15
+	if p.seed != nil {
+		p.number ^= *p.seed * 0x9e3779b97f4a7c15
 	}
-	p.out = generate(n, p.seed, t)
+	p.out = generate(n, p.number, t)
 	return nil
 }
 
-func (c *completion) promptIDs() ([]int32, error) {
-	if c.chat {
-		segs, err := render(c.req.Messages, c.req.Tools)
-		if err != nil {
-			return nil, err
-		}
-		if len(c.req.Messages) == 0 {
-			return nil, errors.New("messages is empty")
-		}
-		return tokens(segs), nil
+// size checks that prompt and output fit.
+func (p *completion) size() error {
+	limit := p.profile.Context
+	if p.context > 0 {
+		limit = min(limit, p.context)
 	}
-	var text string
-	if json.Unmarshal(c.req.Prompt, &text) == nil {
-		return Tokenize(text), nil
+	room := limit - len(p.prompt)
+	asked := min(naturalEnd, max(room, 1))
+	if p.tokens != nil {
+		asked = *p.tokens
 	}
-	var ids []int32
-	if err := json.Unmarshal(c.req.Prompt, &ids); err != nil {
-		return nil, errors.New("prompt is neither text nor a list of token ids")
+	if p.clips && room > 0 {
+		asked = min(asked, room)
 	}
-	return ids, nil
+	p.served.PromptTokens, p.served.Asked = len(p.prompt), asked
+	switch {
+	case len(p.prompt) == 0:
+		return refuse(http.StatusBadRequest, "the prompt is empty", "invalid_request_error", 400)
+	case asked < 1:
+		return refuse(http.StatusBadRequest, "max_tokens must be 1 or more", "invalid_request_error", 400)
+	case asked > room:
+		return p.dialect.refuseSize(p, asked, limit)
+	}
+	return nil
+}
+
+// refused makes a refusal of what was wrong with a request.
+func refused(err error) *refusal {
+	var r *refusal
+	if errors.As(err, &r) {
+		return r
+	}
+	return refuse(http.StatusBadRequest, err.Error(), "invalid_request_error", 400)
 }
 
 // count notes what the output holds.
@@ -246,11 +240,19 @@ func (c *completion) count() {
 	}
 }
 
-// refuse answers with an error status.
+// refuse answers with an error status, or with what needs no generation; the latter is no completion and not in the log.
 func (s *Server) refuse(c *conn, p *completion, err error) bool {
+	var a *answered
+	if errors.As(err, &a) {
+		b, err := s.write(a.body)
+		if err == nil {
+			_, err = c.Write(b)
+		}
+		return err == nil
+	}
 	var r *refusal
 	if !errors.As(err, &r) {
-		r = &refusal{http.StatusInternalServerError, err.Error(), "server_error", 500}
+		r = refuse(http.StatusInternalServerError, err.Error(), "server_error", 500)
 	}
 	p.served.Status, p.served.Refusal, p.served.Ended = r.status, r.message, "refused"
 	s.journal.add(p.served, false)
@@ -259,11 +261,10 @@ func (s *Server) refuse(c *conn, p *completion, err error) bool {
 	if p.traps.retryAfter != "" {
 		extra = "Retry-After: " + p.traps.retryAfter + "\r\n"
 	}
-	body, err := json.Marshal(map[string]any{"error": map[string]any{"message": r.message, "type": r.kind, "code": r.code}})
-	if err != nil {
-		return false
+	if p.dialect.headers != nil {
+		extra += p.dialect.headers(p.served.ID)
 	}
-	_, err = c.Write(answer(r.status, "application/json", body, extra))
+	_, err = c.Write(s.answer(r.status, "application/json", p.dialect.refusal(r), extra))
 	return err == nil
 }
 

@@ -35,21 +35,22 @@ type Served struct {
 	Status       int           `json:"status"`
 	Refusal      string        `json:"refusal,omitempty"` // why, for a status of 400 or more
 	Traps        string        `json:"traps,omitempty"`
-	Received     time.Duration `json:"received_ns"`      // since the server's start: the request had been read in full
-	Upload       time.Duration `json:"upload_ns"`        // from the request's first byte to its last
-	PromptTokens int           `json:"prompt_tokens"`    //
-	CachedTokens int           `json:"cached_tokens"`    // of them from the cache, in truth
-	MayCache     bool          `json:"may_use_cache"`    // the cache was used
-	Asked        int           `json:"asked_tokens"`     //
-	OutputTokens int           `json:"output_tokens"`    // generated, reasoning and silent ones included
-	Reasoning    int           `json:"reasoning"`        // of them reasoning, hidden ones included
-	Hidden       int           `json:"hidden"`           // of them without any event
-	Silent       int           `json:"silent"`           // of them with an event but without text
-	PrefillStart time.Duration `json:"prefill_start_ns"` // what lies before is queueing
-	PrefillEnd   time.Duration `json:"prefill_end_ns"`   //
-	FirstToken   time.Duration `json:"first_token_ns"`   // token 1 was due
-	LastToken    time.Duration `json:"last_token_ns"`    // token N was due
-	Batch        int           `json:"batch"`            // the most streams that decoded together with it, itself included
+	Received     time.Duration `json:"received_ns"`       // since the server's start: the request had been read in full
+	Upload       time.Duration `json:"upload_ns"`         // from the request's first byte to its last
+	PromptTokens int           `json:"prompt_tokens"`     //
+	CachedTokens int           `json:"cached_tokens"`     // of them from the cache, in truth
+	MayCache     bool          `json:"may_use_cache"`     // the cache was used
+	Asked        int           `json:"asked_tokens"`      //
+	Load         time.Duration `json:"load_ns,omitempty"` // the model was loaded first, so long
+	OutputTokens int           `json:"output_tokens"`     // generated, reasoning and silent ones included
+	Reasoning    int           `json:"reasoning"`         // of them reasoning, hidden ones included
+	Hidden       int           `json:"hidden"`            // of them without any event
+	Silent       int           `json:"silent"`            // of them with an event but without text
+	PrefillStart time.Duration `json:"prefill_start_ns"`  // what lies before is queueing
+	PrefillEnd   time.Duration `json:"prefill_end_ns"`    //
+	FirstToken   time.Duration `json:"first_token_ns"`    // token 1 was due
+	LastToken    time.Duration `json:"last_token_ns"`     // token N was due
+	Batch        int           `json:"batch"`             // the most streams that decoded together with it, itself included
 	Events       []Sent        `json:"events"`
 	Finish       string        `json:"finish,omitempty"`
 	Ended        string        `json:"ended"` // complete, early stop, error, reset, truncated, hung, refused, client gone, server closed
@@ -78,6 +79,7 @@ type journal struct {
 	expected int           // requests whose last bytes are being written
 	since    time.Duration // requests received before this moment were cleared, also where they end later
 	out      io.Writer
+	sums     totals
 }
 
 const (
@@ -98,6 +100,7 @@ func (l *journal) add(s *Served, expected bool) {
 	if expected {
 		l.expected--
 	}
+	l.sums.add(s)
 	if s.Received < l.since {
 		return
 	}
@@ -113,18 +116,30 @@ func (l *journal) add(s *Served, expected bool) {
 
 // all waits, for a second at most, until requests whose end a client can have seen are in, and gives what there is.
 func (l *journal) all() []Served {
+	l.settle()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]Served(nil), l.served...)
+}
+
+func (l *journal) settle() {
 	for range 1000 {
 		l.mu.Lock()
 		expected := l.expected
 		l.mu.Unlock()
 		if expected == 0 {
-			break
+			return
 		}
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// totals waits as all does.
+func (l *journal) totals() totals {
+	l.settle()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return append([]Served(nil), l.served...)
+	return l.sums
 }
 
 func (l *journal) clear(now time.Duration) {

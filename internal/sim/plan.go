@@ -128,24 +128,25 @@ func delayOf(t Traps, tok int, r *random) time.Duration {
 type planner struct {
 	c     *completion
 	t     Traps
-	w     wire
+	w     voice
 	r     random
 	zip   *gzip.Writer
 	zbuf  *bytes.Buffer
 	steps []step
 	data  []byte // of the step being made; steps share one block of memory
 	said  []Sent // likewise
-	json  []byte // scratch
 	frame []byte // scratch
+	holes []hole
 }
 
 // plan makes the steps of a streamed answer, and what of them is known beforehand into served.
 func (c *completion) plan() []step {
 	n := len(c.out) + 8
 	p := &planner{
-		c: c, t: c.traps, w: newWire(c), r: random(c.seed),
+		c: c, t: c.traps, w: c.endpoint.speak(c), r: random(c.number),
 		steps: make([]step, 0, n), data: make([]byte, 0, 320*n), said: make([]Sent, 0, n),
 	}
+	p.holes = p.w.holes()
 	if p.t.gzip {
 		p.zbuf = &bytes.Buffer{}
 		p.zip = gzip.NewWriter(p.zbuf)
@@ -153,8 +154,8 @@ func (c *completion) plan() []step {
 	s := c.served
 	stop, act, ended := c.stop()
 	s.Ended = ended
-	headers := c.header(http.StatusOK, "text/event-stream", -1)
-	role := p.w.role()
+	headers := c.header(http.StatusOK, p.w.contentType(), -1)
+	role := p.w.opening()
 	sent := false
 	ahead := func(after int, d time.Duration) {
 		if sent || c.traps.hang.set && stop == 0 {
@@ -162,14 +163,14 @@ func (c *completion) plan() []step {
 		}
 		sent = true
 		p.data = append(p.data, headers...)
-		if p.t.comments {
+		if p.t.comments || p.t.commentFirst {
 			p.add(p.comment("processing"), Sent{Kind: kindComment})
 		}
-		if p.t.comments && !p.t.roleFirst.set {
+		if (p.t.comments || p.t.commentFirst) && !p.t.roleFirst.set {
 			p.shut(0, 0, stay)
 		}
 		if role != nil {
-			p.add(p.w.frame(nil, role), Sent{Kind: kindRole})
+			p.add(role, Sent{Kind: kindRole})
 		}
 		if p.t.roleFirst.set {
 			if role == nil {
@@ -180,14 +181,23 @@ func (c *completion) plan() []step {
 	}
 	if p.t.roleFirst.set {
 		ahead(0, p.t.roleFirst.v)
-	} else if p.t.comments {
+	} else if p.t.comments || p.t.commentFirst {
 		ahead(0, 0)
 	}
 	events := group(c.out, p.t)
 	inWrite, done := 0, 0
 	var late time.Duration
+	var tail *event // the last event, where its frame is part of the ending
 	for i, e := range events {
 		if e.last > stop {
+			break
+		}
+		if i+1 == len(events) && ended != "error" && act == stay && !c.hangs && p.w.joins() {
+			tail = &events[i]
+			if len(p.data) > 0 {
+				p.shut(done, late, stay)
+			}
+			late = delayOf(p.t, e.last, &p.r)
 			break
 		}
 		ahead(e.last, 0)
@@ -199,8 +209,7 @@ func (c *completion) plan() []step {
 			pad = p.t.longLine
 		}
 		late = delayOf(p.t, e.last, &p.r)
-		p.json = p.w.event(p.json[:0], e, pad)
-		p.frame = p.w.frame(p.frame[:0], p.json)
+		p.frame = p.w.event(p.frame[:0], e, pad)
 		frame := p.frame
 		meta := Sent{Kind: e.kind, Tokens: len(e.ids), Text: p.w.said(e)}
 		switch cuts := p.cuts(frame); {
@@ -214,17 +223,17 @@ func (c *completion) plan() []step {
 			}
 		}
 		if p.t.garbage.set && done < p.t.garbage.v && e.last >= p.t.garbage.v {
-			p.add(p.w.frame(nil, []byte(`{"choices":[{"delta":{"cont`)), Sent{Kind: kindGarbage})
+			p.add(p.w.garbage(), Sent{Kind: kindGarbage})
 			p.shut(e.last, late, stay)
 		}
 		done = e.last
 	}
-	p.finish(stop, act, late, func() { ahead(max(stop, 1), 0) })
+	p.finish(stop, act, late, tail, func() { ahead(max(stop, 1), 0) })
 	return p.steps
 }
 
 // finish makes what comes after the last token that is sent.
-func (p *planner) finish(stop int, act action, late time.Duration, ahead func()) {
+func (p *planner) finish(stop int, act action, late time.Duration, tail *event, ahead func()) {
 	c, t := p.c, p.t
 	at := max(stop, 1)
 	switch {
@@ -233,13 +242,13 @@ func (p *planner) finish(stop int, act action, late time.Duration, ahead func())
 	case act != stay:
 		ahead()
 		if act == cut {
-			p.data = append(p.data, "80\r\ndata: {\"id\":\"chat"...) // inside a chunk and inside an event
+			p.data = append(p.data, "80\r\n"+p.w.torn()...) // inside a chunk and inside an event
 		}
 		p.shut(at, late+cutPause, act)
 		return
 	case t.errorIn.set:
 		ahead()
-		p.add(p.w.frame(nil, []byte(`{"error":{"message":"simulated failure of the backend","type":"server_error","code":500}}`)), Sent{Kind: kindError})
+		p.add(p.w.failure("simulated failure of the backend"), Sent{Kind: kindError})
 		p.endBody()
 		p.shut(at, late, stay)
 		return
@@ -248,19 +257,23 @@ func (p *planner) finish(stop int, act action, late time.Duration, ahead func())
 	if len(p.data) > 0 { // no token had an event
 		p.shut(at, late, stay)
 	}
-	said := []Sent{{Kind: kindFinish}}
-	if c.usage() {
+	var said []Sent
+	if tail != nil {
+		said = append(said, Sent{Kind: tail.kind, Tokens: len(tail.ids), Text: p.w.said(*tail)})
+	}
+	said = append(said, Sent{Kind: kindFinish})
+	if c.statesUsage() {
 		said = append(said, Sent{Kind: kindUsage})
 	}
 	if !t.noDone {
 		said = append(said, Sent{Kind: kindDone})
 	}
 	p.steps = append(p.steps, step{after: at, delay: late, events: said, late: func(j *job) []byte {
-		for _, b := range p.w.last(j.served) {
-			p.add(p.w.frame(nil, b), Sent{})
+		for _, f := range p.w.ending(j.served, tail) {
+			p.add(f, Sent{})
 		}
 		if !t.noDone {
-			p.add(p.w.frame(nil, []byte("[DONE]")), Sent{})
+			p.add(p.w.mark(j.served), Sent{})
 		}
 		p.endBody()
 		return p.data
@@ -289,6 +302,9 @@ func (c *completion) stop() (n int, act action, ended string) {
 
 // add puts a frame into the step being made.
 func (p *planner) add(frame []byte, s Sent) {
+	if len(frame) == 0 {
+		return
+	}
 	p.chunk(frame)
 	if s.Kind != "" {
 		p.said = append(p.said, s)
@@ -296,7 +312,11 @@ func (p *planner) add(frame []byte, s Sent) {
 }
 
 func (p *planner) shut(after int, delay time.Duration, act action) {
-	p.steps = append(p.steps, step{after: after, delay: delay, data: p.data, events: p.said, act: act})
+	st := step{after: after, delay: delay, data: p.data, events: p.said, act: act}
+	if len(p.holes) > 0 {
+		st.late = filled(p.data, p.holes)
+	}
+	p.steps = append(p.steps, st)
 	p.data, p.said = p.data[len(p.data):], p.said[len(p.said):]
 }
 
@@ -332,8 +352,10 @@ func (p *planner) split(frame []byte, cuts []int, last int, delay time.Duration,
 }
 
 func (p *planner) comment(text string) []byte {
-	eol := p.w.eol
-	return []byte(": " + text + eol + eol)
+	if own := p.c.dialect.comment; own != "" {
+		text = own
+	}
+	return p.w.comment(text)
 }
 
 // chunk adds a part of the body, wrapped for the wire.
@@ -377,12 +399,13 @@ func (c *completion) whole() []step {
 	case act != stay:
 		return []step{{after: at, act: act}}
 	}
-	w := newWire(c)
+	w := c.endpoint.speak(c)
 	kind := Sent{Kind: kindBody, Tokens: stop}
 	return []step{{after: at, events: []Sent{kind}, late: func(j *job) []byte {
 		status, body := http.StatusOK, w.body(j.served, group(c.out[:stop], c.traps))
 		if c.traps.errorIn.set {
-			status, body = http.StatusInternalServerError, errorBody("simulated failure of the backend", "server_error", http.StatusInternalServerError)
+			status = http.StatusInternalServerError
+			body = c.dialect.refusal(refuse(status, "simulated failure of the backend", "server_error", status))
 		}
 		return append(c.header(status, "application/json", len(body)), body...)
 	}}}
@@ -391,7 +414,10 @@ func (c *completion) whole() []step {
 // header makes response headers; length below 0 means chunked.
 func (c *completion) header(status int, contentType string, length int) []byte {
 	var b strings.Builder
-	writeHeader(&b, status, contentType, length)
+	writeHeader(&b, c.dialect.serverHeader(), status, contentType, length)
+	if c.dialect.headers != nil {
+		b.WriteString(c.dialect.headers(c.served.ID))
+	}
 	if c.traps.gzip && length < 0 {
 		b.WriteString("Content-Encoding: gzip\r\n")
 	}
@@ -399,8 +425,8 @@ func (c *completion) header(status int, contentType string, length int) []byte {
 	return []byte(b.String())
 }
 
-func writeHeader(b *strings.Builder, status int, contentType string, length int) {
-	fmt.Fprintf(b, "HTTP/1.1 %d %s\r\nServer: %s\r\nContent-Type: %s\r\nCache-Control: no-store\r\n", status, http.StatusText(status), serverName, contentType)
+func writeHeader(b *strings.Builder, server string, status int, contentType string, length int) {
+	fmt.Fprintf(b, "HTTP/1.1 %d %s\r\nServer: %s\r\nContent-Type: %s\r\nCache-Control: no-store\r\n", status, http.StatusText(status), server, contentType)
 	if length < 0 {
 		b.WriteString("Transfer-Encoding: chunked\r\n")
 	} else {

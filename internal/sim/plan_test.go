@@ -82,12 +82,13 @@ func FuzzRequest(f *testing.F) {
 			return
 		}
 		s := &Server{o: Options{Profile: p}, origin: time.Now()}
-		c := &completion{chat: chat, traps: tr, profile: p, served: &Served{ID: 1, Model: p.Model()}}
+		s.dialect = ownDialect(s)
+		c := s.completion(&s.dialect.generates[map[bool]int{true: 0, false: 1}[chat]], tr)
 		if err := s.understand(c, &request{Request: &http.Request{}, body: body}); err != nil {
 			return
 		}
 		steps := c.whole()
-		if c.req.Stream {
+		if c.stream {
 			steps = c.plan()
 		}
 		stop, _, _ := c.stop()
@@ -117,8 +118,10 @@ func FuzzRequest(f *testing.F) {
 func BenchmarkPlan(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		c := &completion{chat: true, profile: Profiles()[0], prompt: make([]int32, 30), served: &Served{Model: "m"}}
-		c.req.Stream = true
+		s := &Server{o: Options{Profile: Profiles()[0]}}
+		s.dialect = ownDialect(s)
+		c := s.completion(&s.dialect.generates[0], Traps{})
+		c.chat, c.stream, c.prompt = true, true, make([]int32, 30)
 		c.out = generate(200, 1, Traps{})
 		if steps := c.plan(); len(steps) != 201 {
 			b.Fatal(len(steps))

@@ -24,12 +24,13 @@ import (
 // Options say what to start. The zero value is the first profile on a free port.
 type Options struct {
 	Profile      Profile   // the zero value is the first of Profiles
+	Dialect      string    // one of Dialects; empty is Own
 	Traps        Traps     //
 	Addr         string    // host:port on loopback; empty is 127.0.0.1:0
 	Log          io.Writer // gets a JSON line for every completion; may be nil
 	Context      int       // tokens one stream may use; 0 is the profile's
 	Slots        int       // streams at once; 0 is the profile's
-	CacheBlock   int       // granularity of the prefix cache, tokens; 0 is 1
+	CacheBlock   int       // granularity of the prefix cache, tokens; 0 is the dialect's
 	CacheEntries int       // requests that the cache remembers; 0 is 32
 }
 
@@ -40,9 +41,9 @@ type Server struct {
 	origin   time.Time
 	table    *timetable
 	journal  *journal
+	dialect  *dialect
 	traps    atomic.Pointer[Traps]
 	ids      atomic.Int64 // completions received
-	tally    tally
 	stop     func() bool
 
 	preparing sync.Mutex // held while a request is understood and planned
@@ -52,9 +53,6 @@ type Server struct {
 	closed bool
 	wg     sync.WaitGroup
 }
-
-// tally counts tokens for /metrics.
-type tally struct{ requests, prompt, output atomic.Int64 }
 
 // Start starts a simulator; it ends with ctx or Close.
 func Start(ctx context.Context, o Options) (*Server, error) {
@@ -77,6 +75,10 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if a, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !a.IsLoopback()) {
 		return nil, fmt.Errorf("simulator: address %q is not on the loopback interface; want 127.0.0.1:PORT", o.Addr)
 	}
+	s := &Server{o: o, origin: time.Now(), journal: &journal{out: o.Log}, conns: map[net.Conn]struct{}{}}
+	if s.dialect, err = newDialect(s, o.Dialect); err != nil {
+		return nil, err
+	}
 	w, err := newWaiter()
 	if err != nil {
 		return nil, err
@@ -87,11 +89,14 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		w.close()
 		return nil, fmt.Errorf("simulator: listen on %s: %w", o.Addr, err)
 	}
-	s := &Server{o: o, listener: l, origin: time.Now(), journal: &journal{out: o.Log}, conns: map[net.Conn]struct{}{}}
+	s.listener = l
 	s.traps.Store(&o.Traps)
 	s.table = &timetable{
 		profile: o.Profile, now: s.now, wait: w, journal: s.journal, ended: make(chan struct{}),
-		cache: &cache{block: max(o.CacheBlock, 1), most: 32},
+		cache: &cache{block: max(s.dialect.block, 1), least: s.dialect.least, most: 32},
+	}
+	if o.CacheBlock > 0 {
+		s.table.cache.block = o.CacheBlock
 	}
 	if o.CacheEntries > 0 {
 		s.table.cache.most = o.CacheEntries
@@ -260,7 +265,7 @@ func (s *Server) serve(nc net.Conn) {
 		r, err := s.readRequest(c, first.at)
 		if err != nil {
 			if r == nil {
-				_, _ = nc.Write(answer(http.StatusBadRequest, "application/json", errorBody(err.Error(), "invalid_request_error", http.StatusBadRequest), "Connection: close\r\n"))
+				_, _ = nc.Write(s.answer(http.StatusBadRequest, "application/json", errorBody(err.Error(), "invalid_request_error", http.StatusBadRequest), "Connection: close\r\n"))
 			}
 			return
 		}
@@ -300,9 +305,9 @@ func (s *Server) readRequest(c *conn, begun time.Duration) (r *request, err erro
 }
 
 // answer makes a whole response.
-func answer(status int, contentType string, body []byte, extra string) []byte {
+func (s *Server) answer(status int, contentType string, body []byte, extra string) []byte {
 	var b strings.Builder
-	writeHeader(&b, status, contentType, len(body))
+	writeHeader(&b, s.dialect.serverHeader(), status, contentType, len(body))
 	b.WriteString(extra)
 	b.WriteString("\r\n")
 	b.Write(body)

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -13,12 +14,15 @@ type message struct {
 	Reasoning  string          `json:"reasoning_content"`
 	Name       string          `json:"name"`
 	ToolCallID string          `json:"tool_call_id"`
-	ToolCalls  []struct {
-		Function struct {
-			Name      string          `json:"name"`
-			Arguments json.RawMessage `json:"arguments"`
-		} `json:"function"`
-	} `json:"tool_calls"`
+	ToolCalls  []toolCall      `json:"tool_calls"`
+}
+
+// toolCall is a call that an assistant made; its arguments are an object, or text that is one.
+type toolCall struct {
+	Function struct {
+		Name      string          `json:"name"`
+		Arguments json.RawMessage `json:"arguments"`
+	} `json:"function"`
 }
 
 // text is a content that is null, a string, or a list of text parts.
@@ -141,4 +145,37 @@ func plain(segs []segment) string {
 		b.WriteString(s.text)
 	}
 	return b.String()
+}
+
+// parsed tokenises text in which the template's marks are special tokens, as servers do with a prompt that was rendered.
+func parsed(text string) []int32 {
+	ids := make([]int32, 0, len(text)/4+8)
+	for text != "" {
+		at, mark := len(text), ""
+		for _, m := range []string{markStart, markEnd} {
+			if i := strings.Index(text[:at], m); i >= 0 {
+				at, mark = i, m
+			}
+		}
+		ids = appendTokens(ids, text[:at])
+		if mark != "" {
+			ids = append(ids, tokenID("\x00"+mark))
+		}
+		text = text[at+len(mark):]
+	}
+	return ids
+}
+
+// conversation renders a conversation and tokenises the text as a whole.
+func conversation(messages []message, tools []json.RawMessage) ([]int32, error) {
+	text, err := rendered(messages, tools)
+	return parsed(text), err
+}
+
+func rendered(messages []message, tools []json.RawMessage) (string, error) {
+	if len(messages) == 0 {
+		return "", errors.New("messages is empty")
+	}
+	segs, err := render(messages, tools)
+	return plain(segs), err
 }

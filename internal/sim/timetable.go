@@ -26,6 +26,8 @@ const (
 type job struct {
 	prompt  []int32
 	reuse   bool
+	salt    string        // of the prefix cache
+	load    time.Duration // the model is loaded first, so long
 	slow    float64       // everything takes this many times longer
 	arrived time.Duration // the request was fully read
 	ticks   int           // tokens to generate, at least 1
@@ -293,7 +295,7 @@ func (t *timetable) advanceTo(now time.Duration) bool {
 	t.pass(at)
 	switch j.stage {
 	case waiting:
-		j.stage, j.at = queued, at
+		j.stage, j.at = queued, at+j.load.Seconds()
 		t.startPrefill()
 	case prefill:
 		j.stage, j.at = starting, at+t.profile.FirstToken().Seconds()*j.slow
@@ -325,7 +327,7 @@ func (t *timetable) startPrefill() {
 		return
 	}
 	if next.reuse {
-		next.served.CachedTokens = t.cache.match(next.prompt)
+		next.served.CachedTokens = t.cache.match(next.salt, next.prompt)
 	}
 	start := max(next.at, t.prefillFree)
 	next.served.PrefillStart = seconds(start) - next.arrived
@@ -344,7 +346,7 @@ func (t *timetable) token(j *job, at float64) {
 		}
 		j.stage, t.freed = finished, at
 		if j.reuse {
-			t.cache.store(j.ids)
+			t.cache.store(j.salt, j.ids)
 		}
 	} else {
 		if j.stage == starting {

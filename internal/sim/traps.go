@@ -30,6 +30,7 @@ type Traps struct {
 	earlyStop, errorIn, reset, truncate    opt[int]
 	hang, garbage, toolHold                opt[int]
 	noDone, crlf, noSpace, comments        bool
+	commentFirst                           bool // a comment at once, with the headers, and no others; what some dialects always do
 	trailingSpace, splitJSON               bool
 	longLine                               int
 	warmup                                 factorAt

@@ -36,6 +36,9 @@ type Conn struct {
 	Connect time.Duration `json:"connect_ns"` // TCP connect
 	TLS     time.Duration `json:"tls_ns"`     // TLS handshake; 0 without TLS
 	Proto   string        `json:"proto"`      // HTTP/1.1
+
+	Proxy  bool          `json:"proxy,omitempty"`     // a proxy stands in between: Connect is to it, and every latency holds its part
+	Tunnel time.Duration `json:"tunnel_ns,omitempty"` // CONNECT through it; 0 without
 }
 
 // Recording is one stream as it was read: enough to rebuild every metric later, to the byte. Stamps are on the run's

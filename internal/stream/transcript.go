@@ -57,6 +57,10 @@ type Counts struct {
 	Cached    Count `json:"cached"`    // C: prompt tokens served from a cache; absent is unknown, not 0
 	Output    Count `json:"output"`    // N: output tokens, reasoning included
 	Reasoning Count `json:"reasoning"` // R: reasoning tokens among them
+
+	// Hidden says that Output holds reasoning of which at most a summary was streamed, and the server does not say how much
+	// it was: no rate can stand on such a count.
+	Hidden bool `json:"hidden,omitempty"`
 }
 
 // ServerTiming is what the server says about its own time. Durations and counts are raw; rates are recomputed from them.

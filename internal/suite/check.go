@@ -1,7 +1,6 @@
 package suite
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -36,16 +35,9 @@ const (
 	maxParallel  = 4096
 )
 
-// complaints collects what is wrong.
-type complaints []error
-
-func (c *complaints) add(where, format string, args ...any) {
-	*c = append(*c, fmt.Errorf("%s: %s: %s", Main, where, fmt.Sprintf(format, args...)))
-}
-
 // check finds what the types don't say.
 func (s *Suite) check(all files) error {
-	var c complaints
+	var c Problems
 	if s.Schema != Schema {
 		c.add("schema", "is %q; this program knows %q", s.Schema, Schema)
 	}
@@ -82,10 +74,10 @@ func (s *Suite) check(all files) error {
 		ids[strings.ToLower(w.ID)] = true
 		w.check(&c, where, all)
 	}
-	return errors.Join(c...)
+	return c.orNil(all)
 }
 
-func (w *Workload) check(c *complaints, where string, all files) {
+func (w *Workload) check(c *Problems, where string, all files) {
 	if strings.TrimSpace(w.Name) == "" {
 		c.add(where, "name is empty")
 	}
@@ -133,7 +125,7 @@ func (w *Workload) check(c *complaints, where string, all files) {
 }
 
 // check looks at one shape and gives its points' keys; those wanted, where not nil, are of the full shape.
-func (s *Shape) check(c *complaints, where string, wanted []string) []string {
+func (s *Shape) check(c *Problems, where string, wanted []string) []string {
 	keys := wanted
 	if len(s.Points) > maxPoints {
 		c.add(where, "has %d points; %d at most", len(s.Points), maxPoints)
@@ -197,7 +189,7 @@ func (s *Shape) check(c *complaints, where string, wanted []string) []string {
 	return keys
 }
 
-func (m MetricSpec) check(c *complaints, where, name string) {
+func (m MetricSpec) check(c *Problems, where, name string) {
 	if !fieldName.MatchString(name) {
 		c.add(where, "%s", wantsField)
 	}
@@ -223,7 +215,7 @@ func (m MetricSpec) check(c *complaints, where, name string) {
 	}
 }
 
-func (r *Relative) check(c *complaints, where string, w *Workload) {
+func (r *Relative) check(c *Problems, where string, w *Workload) {
 	if !fieldName.MatchString(r.Name) {
 		c.add(where, "name is %q; %s", r.Name, wantsField)
 	}

@@ -23,9 +23,9 @@ const (
 	maxEvaluates = 10 * time.Second
 )
 
-// evaluate runs the jsonnet file main and gives its JSON. It reads nothing but f; external variables, native functions and
+// Evaluate runs the jsonnet file main of a suite's files, by path, in this process and gives its JSON. It reads nothing but f; external variables, native functions and
 // trace output do not exist. The evaluator can't be stopped: after the time limit's error it goes on until the process ends.
-func evaluate(f files, main string) (string, error) {
+func Evaluate(f map[string][]byte, main string) (string, error) {
 	content, ok := f[main]
 	if !ok {
 		return "", fmt.Errorf("%s: %w; a suite is described by this file", main, fs.ErrNotExist)

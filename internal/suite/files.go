@@ -105,6 +105,19 @@ func readLimited(fsys fs.FS, p string, limit int) ([]byte, error) {
 	return content, nil
 }
 
+// Sources reads the programs among a suite's files, and what they may load, by path.
+func Sources(fsys fs.FS) (map[string][]byte, error) {
+	sources := map[string][]byte{}
+	err := fs.WalkDir(fsys, ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || path.Ext(p) != ".star" {
+			return err
+		}
+		sources[p], err = readLimited(fsys, p, maxStarBytes)
+		return err
+	})
+	return sources, err
+}
+
 // digest is SHA-256 over the sorted files, each as: length of path, path, length of content, content; lengths are 8 bytes,
 // big endian.
 func (f files) digest() string {

@@ -1,8 +1,8 @@
 package suite
 
 import (
+	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"math"
@@ -15,18 +15,26 @@ import (
 // Main is the file that describes a suite.
 const Main = "suite.jsonnet"
 
+// Evaluator evaluates the jsonnet file main among a suite's files, by path, and gives its JSON.
+type Evaluator func(ctx context.Context, files map[string][]byte, main string) (string, error)
+
+// InProcess is the Evaluator of this process, where a document that wants too much memory ends it.
+func InProcess(_ context.Context, files map[string][]byte, main string) (string, error) {
+	return Evaluate(files, main)
+}
+
 // Load reads a suite's files into memory, evaluates suite.jsonnet, checks it, and digests the files. The suite it gives
 // reads from that copy. An error joins all that was found wrong, one line each.
-func Load(fsys fs.FS) (*Suite, error) {
+func Load(ctx context.Context, fsys fs.FS, eval Evaluator) (*Suite, error) {
 	all, err := readAll(fsys)
 	if err != nil {
 		return nil, fmt.Errorf("reading the suite: %w", err)
 	}
-	text, err := evaluate(all, Main)
+	text, err := eval(ctx, all, Main)
 	if err != nil {
 		return nil, err
 	}
-	s, err := decode(text)
+	s, err := decode(text, all)
 	if err != nil {
 		return nil, err
 	}
@@ -38,15 +46,15 @@ func Load(fsys fs.FS) (*Suite, error) {
 }
 
 // decode turns the evaluated JSON into a Suite; every field must be known and of its type.
-func decode(text string) (*Suite, error) {
+func decode(text string, all files) (*Suite, error) {
 	var doc any
 	if err := json.Unmarshal([]byte(text), &doc); err != nil {
 		return nil, fmt.Errorf("%s: %w", Main, err)
 	}
-	var wrong []error
+	var wrong Problems
 	fits("", doc, reflect.TypeFor[Suite](), &wrong)
-	if len(wrong) > 0 {
-		return nil, errors.Join(wrong...)
+	if err := wrong.orNil(all); err != nil {
+		return nil, err
 	}
 	s := &Suite{}
 	if err := json.Unmarshal([]byte(text), s); err != nil {
@@ -56,9 +64,9 @@ func decode(text string) (*Suite, error) {
 }
 
 // fits checks a JSON value against the Go type that it will be stored in, and notes where it doesn't fit.
-func fits(where string, v any, t reflect.Type, wrong *[]error) {
+func fits(where string, v any, t reflect.Type, wrong *Problems) {
 	bad := func(want string) {
-		*wrong = append(*wrong, fmt.Errorf("%s: %s: wants %s, is %s", Main, orTop(where), want, kindOf(v)))
+		wrong.add(orTop(where), "wants %s, is %s", want, kindOf(v))
 	}
 	if t.Kind() == reflect.Pointer {
 		if v == nil {
@@ -78,8 +86,7 @@ func fits(where string, v any, t reflect.Type, wrong *[]error) {
 		for _, k := range sortedKeys(m) {
 			ft, ok := known[k]
 			if !ok {
-				*wrong = append(*wrong, fmt.Errorf("%s: %s: unknown field %q; valid: %s",
-					Main, orTop(where), k, strings.Join(sortedKeys(known), " ")))
+				wrong.add(orTop(where), "unknown field %q; valid: %s", k, strings.Join(sortedKeys(known), " "))
 				continue
 			}
 			fits(join(where, k), m[k], ft, wrong)

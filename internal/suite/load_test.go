@@ -48,7 +48,7 @@ func suiteFS(t *testing.T, from, to string, more map[string]string) fstest.MapFS
 }
 
 func TestLoadGood(t *testing.T) {
-	s, err := Load(suiteFS(t, "", "", map[string]string{"data/x.txt": "x", ".hidden": "no part of it"}))
+	s, err := Load(t.Context(), suiteFS(t, "", "", map[string]string{"data/x.txt": "x", ".hidden": "no part of it"}), InProcess)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestLoadRefuses(t *testing.T) {
 				tt.from, tt.to = good[i:], "local w = "+strings.TrimSuffix(good[i+len("workloads: ["):], "],\n}")+", workloads: [w, w { id: 'a1' }] }"
 				tt.want = "another workload has this id"
 			}
-			_, err := Load(suiteFS(t, tt.from, tt.to, tt.more))
+			_, err := Load(t.Context(), suiteFS(t, tt.from, tt.to, tt.more), InProcess)
 			if err == nil {
 				t.Fatal("was accepted")
 			}
@@ -163,15 +163,15 @@ func TestLoadRefusesManyFilesAndLinks(t *testing.T) {
 	for i := range maxFiles {
 		fsys["data/"+strings.Repeat("x", i+1)+".txt"] = &fstest.MapFile{}
 	}
-	if _, err := Load(fsys); err == nil || !strings.Contains(err.Error(), "more than 64 files") {
+	if _, err := Load(t.Context(), fsys, InProcess); err == nil || !strings.Contains(err.Error(), "more than 64 files") {
 		t.Errorf("many files: %v", err)
 	}
 	fsys = suiteFS(t, "", "", nil)
 	fsys["b.star"] = &fstest.MapFile{Mode: fs.ModeSymlink, Data: []byte("a.star")}
-	if _, err := Load(fsys); err == nil || !strings.Contains(err.Error(), "b.star: is a link") {
+	if _, err := Load(t.Context(), fsys, InProcess); err == nil || !strings.Contains(err.Error(), "b.star: is a link") {
 		t.Errorf("a link: %v", err)
 	}
-	if _, err := Load(fstest.MapFS{}); err == nil || !strings.Contains(err.Error(), "suite.jsonnet") {
+	if _, err := Load(t.Context(), fstest.MapFS{}, InProcess); err == nil || !strings.Contains(err.Error(), "suite.jsonnet") {
 		t.Errorf("no files: %v", err)
 	}
 }
@@ -196,7 +196,7 @@ func TestLongChainsDoNotCrash(t *testing.T) {
 		"verbatim":         `@"\" + ` + strings.Repeat("[", 1000),
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := Load(fstest.MapFS{Main: {Data: []byte(src)}}); err == nil {
+			if _, err := Load(t.Context(), fstest.MapFS{Main: {Data: []byte(src)}}, InProcess); err == nil {
 				t.Error("was accepted")
 			}
 		})
@@ -249,7 +249,7 @@ func TestBuiltInSuites(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := Load(fsys)
+			s, err := Load(t.Context(), fsys, InProcess)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -261,7 +261,7 @@ func TestBuiltInSuites(t *testing.T) {
 					t.Errorf("%s has no quick shape", s.Workloads[i].ID)
 				}
 			}
-			onDisk, err := Load(os.DirFS(filepath.Join("..", "..", "suites", name)))
+			onDisk, err := Load(t.Context(), os.DirFS(filepath.Join("..", "..", "suites", name)), InProcess)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -313,11 +313,11 @@ func FuzzLoad(f *testing.F) {
 				return
 			}
 		}
-		s, err := Load(fstest.MapFS{
+		s, err := Load(t.Context(), fstest.MapFS{
 			Main:     {Data: src},
 			"a.star": {Data: []byte("#")},
 			"x.json": {Data: []byte(`{"y": [1, "z"]}`)},
-		})
+		}, InProcess)
 		if (s == nil) == (err == nil) {
 			t.Errorf("suite %v, error %v", s, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 )
 
 // What a digest was taken of.
@@ -19,9 +20,15 @@ const (
 )
 
 // Digest identifies the bytes of a model: the SHA-256 of its file, or, where it is split, of the parts' digests, one line
-// each. progress, where not nil, is told the bytes done and to be done now and then. A file of a Hugging Face cache is
-// not read: its name in blobs is its SHA-256.
+// each. progress, where not nil, is told the bytes done and to be done now and then. A file of a Hugging Face cache or of
+// Ollama is not read: its name in blobs is its SHA-256.
 func Digest(ctx context.Context, path string, progress func(done, total int64)) (sum, kind string, err error) {
+	return (*Cache)(nil).Digest(ctx, path, progress)
+}
+
+// Digest is the function Digest, which asks the cache first and leaves in it what it had to hash. A cache that can't be
+// written is no error: the next run hashes again. A nil Cache keeps nothing.
+func (c *Cache) Digest(ctx context.Context, path string, progress func(done, total int64)) (sum, kind string, err error) {
 	parts, err := Parts(path)
 	if err != nil {
 		return "", "", err
@@ -34,6 +41,9 @@ func Digest(ctx context.Context, path string, progress func(done, total int64)) 
 			return "", "", err
 		}
 		if sums[i] = blobName(p); sums[i] == "" {
+			sums[i] = c.look(p)
+		}
+		if sums[i] == "" {
 			total += st.Size()
 		}
 	}
@@ -42,9 +52,11 @@ func Digest(ctx context.Context, path string, progress func(done, total int64)) 
 		if sums[i] != "" {
 			continue
 		}
-		if sums[i], err = m.sum(p); err != nil {
+		var seen stamp
+		if sums[i], seen, err = m.sum(p); err != nil {
 			return "", "", fmt.Errorf("digest %s: %w", filepath.Base(p), err)
 		}
+		c.keep(p, seen, sums[i])
 	}
 	if progress != nil {
 		progress(total, total)
@@ -59,20 +71,76 @@ func Digest(ctx context.Context, path string, progress func(done, total int64)) 
 	return hex.EncodeToString(all.Sum(nil)), KindParts, nil
 }
 
+// KindPrefix is the kind of a PrefixDigest.
+const KindPrefix = "sha256 over each part's size in bytes as a line, its first and its last 256 KiB"
+
+// PrefixDigest tells models apart at once, without reading them whole. It does not prove what the rest of the bytes is: two
+// files that differ in their middle have the same. kind is KindPrefix.
+func PrefixDigest(path string) (sum, kind string, err error) {
+	const piece = 256 << 10
+	parts, err := Parts(path)
+	if err != nil {
+		return "", "", err
+	}
+	hash := sha256.New()
+	one := func(p string) error {
+		f, err := os.Open(p)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		st, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		_, _ = fmt.Fprintf(hash, "%d\n", st.Size())
+		first := min(st.Size(), piece)
+		last := min(st.Size()-first, piece)
+		for _, r := range []*io.SectionReader{io.NewSectionReader(f, 0, first), io.NewSectionReader(f, st.Size()-last, last)} {
+			if n, err := io.Copy(hash, r); err != nil || n != r.Size() {
+				return errors.Join(err, fmt.Errorf("%d of %d bytes read", n, r.Size()))
+			}
+		}
+		return nil
+	}
+	for _, p := range parts {
+		if err := one(p); err != nil {
+			return "", "", fmt.Errorf("digest the ends of %s: %w", filepath.Base(p), err)
+		}
+	}
+	return hex.EncodeToString(hash.Sum(nil)), KindPrefix, nil
+}
+
 // blobPattern is the name of a large file in a Hugging Face cache; those of small files are shorter.
 var blobPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// blobName is the SHA-256 that the name of a linked blob states, or "".
+// ollamaPattern is the name of a file in Ollama's store.
+var ollamaPattern = regexp.MustCompile(`^sha256-([0-9a-f]{64})$`)
+
+// blobName is the SHA-256 that the name of a blob states, or "": of a link into a folder named blobs, or of a file there.
 func blobName(path string) string {
 	st, err := os.Lstat(path)
-	if err != nil || st.Mode()&os.ModeSymlink == 0 {
+	if err != nil {
 		return ""
 	}
-	target, err := os.Readlink(path)
-	if err != nil || filepath.Base(filepath.Dir(target)) != "blobs" || !blobPattern.MatchString(filepath.Base(target)) {
+	if st.Mode()&os.ModeSymlink != 0 {
+		if path, err = os.Readlink(path); err != nil {
+			return ""
+		}
+	}
+	dir, name := filepath.Split(filepath.Clean(path))
+	if filepath.Base(dir) != "blobs" {
 		return ""
 	}
-	return filepath.Base(target)
+	if m := ollamaPattern.FindStringSubmatch(name); m != nil {
+		return m[1]
+	}
+	// A plain folder of that name may hold anything; that of a Hugging Face cache is a repository's, or was linked to.
+	repository := strings.HasPrefix(filepath.Base(filepath.Dir(filepath.Clean(dir))), "models--")
+	if blobPattern.MatchString(name) && (repository || st.Mode()&os.ModeSymlink != 0) {
+		return name
+	}
+	return ""
 }
 
 // meter hashes files, tells how far it is, and stops with its context.
@@ -82,17 +150,22 @@ type meter struct {
 	progress    func(done, total int64)
 }
 
-func (m *meter) sum(path string) (string, error) {
+// sum hashes a file, and gives what it looked like meanwhile. One that changes is an error: its digest would be of no file.
+func (m *meter) sum(path string) (string, stamp, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", err
+		return "", stamp{}, err
 	}
 	defer f.Close()
+	before, err := stampOf(f)
+	if err != nil {
+		return "", stamp{}, err
+	}
 	hash := sha256.New()
 	buf := make([]byte, 1<<20)
 	for chunk := 0; ; chunk++ {
 		if err := context.Cause(m.ctx); err != nil {
-			return "", err
+			return "", stamp{}, err
 		}
 		n, err := f.Read(buf)
 		_, _ = hash.Write(buf[:n])
@@ -101,10 +174,18 @@ func (m *meter) sum(path string) (string, error) {
 			m.progress(m.done, m.total)
 		}
 		if errors.Is(err, io.EOF) {
-			return hex.EncodeToString(hash.Sum(nil)), nil
+			break
 		}
 		if err != nil {
-			return "", err
+			return "", stamp{}, err
 		}
 	}
+	after, err := stampOf(f)
+	if err != nil {
+		return "", stamp{}, err
+	}
+	if before != after {
+		return "", stamp{}, errors.New("the file changed while it was read")
+	}
+	return hex.EncodeToString(hash.Sum(nil)), after, nil
 }

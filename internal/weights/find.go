@@ -163,9 +163,12 @@ func NameOf(path string) string {
 	return name
 }
 
-// Parts lists the files of a model in order: the path alone, or all parts where its name is that of a part. A part that is
-// missing is ErrCutOff.
+// Parts lists the files of a model in order: the path alone, or all parts where its name is that of a part, or all shards of
+// a safetensors model. A part that is missing is ErrCutOff.
 func Parts(path string) ([]string, error) {
+	if isSafetensors(path) {
+		return shards(path)
+	}
 	_, of, stem, ok := splitName(filepath.Base(path))
 	if !ok {
 		return []string{path}, nil

@@ -17,35 +17,61 @@ import (
 	"strings"
 )
 
+// The formats of Info.
+const (
+	FormatGGUF        = "gguf"
+	FormatSafetensors = "safetensors"
+)
+
 // Why a file is of no use, for errors.Is.
 var (
-	ErrNotGGUF = errors.New("not a GGUF file")
-	ErrCutOff  = errors.New("the file is cut off") // a download that did not finish
+	ErrNotGGUF        = errors.New("not a GGUF file")
+	ErrNotSafetensors = errors.New("not a safetensors model")
+	ErrCutOff         = errors.New("the file is cut off") // a download that did not finish
 )
 
 // The bounds of a header: real ones stay far below, and a broken file must not take the memory.
 const (
 	maxHeader = 512 << 20 // bytes
 	maxKey    = 64 << 10  // bytes
-	maxText   = 64 << 10  // bytes of a text value that is kept
+	maxText   = 1 << 10   // bytes of a text value that is kept
 	maxDims   = 8
 )
 
-// Info is what a GGUF header says. A count that the file does not state is 0.
+// Info is what the headers of a model's files say. A count that they do not state is 0.
 type Info struct {
-	Version      uint32           `json:"version"` // of the format
+	Format       string           `json:"format"`  // FormatGGUF or FormatSafetensors
+	Version      uint32           `json:"version"` // of the format; 0 where it has none
 	Architecture string           `json:"architecture"`
 	Name         string           `json:"name"`
-	Quant        string           `json:"quant"`      // usual name, as Q4_K_M; empty where not known
-	Context      int              `json:"context"`    // tokens the model was trained for
-	Layers       int              `json:"layers"`     // block_count
-	Parameters   int64            `json:"parameters"` // elements of all tensors, over all parts that ReadGGUF read
+	Quant        string           `json:"quant"`        // usual name, as Q4_K_M; empty where not known
+	Context      int              `json:"context"`      // tokens the model was trained for
+	Layers       int              `json:"layers"`       // block_count
+	Experts      int              `json:"experts"`      // of a mixture, a layer
+	ExpertsUsed  int              `json:"experts_used"` // for each token
+	Parameters   int64            `json:"parameters"`   // elements of all tensors, over all parts that were read; unpacked
 	Tensors      int              `json:"tensors"`
 	Types        map[string]int64 `json:"types"`      // elements by tensor type, as {"Q4_K": …, "F32": …}
 	SizeBytes    int64            `json:"size_bytes"` // of the file, or of all parts
 	Parts        int              `json:"parts"`      // split.count; 1 for a file that is whole
 
 	part int // split.no
+}
+
+// Read reads the headers of a model of either format: a GGUF file, a .safetensors file, its index, or the folder of one.
+func Read(path string) (Info, error) {
+	if isSafetensors(path) {
+		return ReadSafetensors(path)
+	}
+	return ReadGGUF(path)
+}
+
+// BitsPerWeight is what a parameter takes on the disk, headers and all; 0 where the count is not known.
+func (i Info) BitsPerWeight() float64 {
+	if i.Parameters <= 0 {
+		return 0
+	}
+	return float64(i.SizeBytes) * 8 / float64(i.Parameters)
 }
 
 // ReadGGUF reads the header of a model, and of its other parts where it is split. The error wraps ErrNotGGUF, ErrCutOff
@@ -138,7 +164,7 @@ type header struct {
 }
 
 func (h *header) read() (Info, error) {
-	info := Info{Types: map[string]int64{}, Parts: 1}
+	info := Info{Format: FormatGGUF, Types: map[string]int64{}, Parts: 1}
 	var magic [4]byte
 	if err := h.full(magic[:]); err != nil || string(magic[:]) != "GGUF" {
 		if h.size < 4 || err == nil {
@@ -184,10 +210,12 @@ func (h *header) read() (Info, error) {
 	}
 	info.Architecture = meta.text["general.architecture"]
 	info.Name = meta.text["general.name"]
-	info.Context = int(meta.number(info.Architecture+".context_length", 0))
-	info.Layers = int(meta.number(info.Architecture+".block_count", 0))
-	info.Parts = int(max(1, meta.number("split.count", 1)))
-	info.part = int(meta.number("split.no", 0))
+	info.Context = meta.count(info.Architecture + ".context_length")
+	info.Layers = meta.count(info.Architecture + ".block_count")
+	info.Experts = meta.count(info.Architecture + ".expert_count")
+	info.ExpertsUsed = meta.count(info.Architecture + ".expert_used_count")
+	info.Parts = max(1, meta.count("split.count"))
+	info.part = meta.count("split.no")
 	info.SizeBytes = h.size
 	end, err := h.tensors(tensors, &info)
 	if err != nil {
@@ -248,7 +276,7 @@ func (h *header) tensors(count uint64, info *Info) (end int64, err error) {
 		}
 		info.Tensors++
 		info.Parameters = add(info.Parameters, int64(elements))
-		if len(info.Types) < 64 {
+		if _, have := info.Types[t.name]; have || len(info.Types) < 64 {
 			info.Types[t.name] = add(info.Types[t.name], int64(elements))
 		}
 		last := int64(offset) // of a type without a known size only the start is checked
@@ -285,6 +313,18 @@ func (m metadata) number(key string, absent int64) int64 {
 	return absent
 }
 
+// count is a number that counts something; 0 where it is absent or can't be one.
+func (m metadata) count(key string) int {
+	n := m.number(key, 0)
+	if n < 0 || n > math.MaxInt32 {
+		return 0
+	}
+	return int(n)
+}
+
+// maxKept bounds how many of the metadata's values are kept: a real file has a few dozen of those that matter.
+const maxKept = 1024
+
 // The value types of the format.
 const (
 	typeText  = 8
@@ -305,8 +345,9 @@ func (h *header) metadata(pairs uint64) (metadata, error) {
 		if err != nil {
 			return m, err
 		}
-		wanted := strings.HasPrefix(key, "general.") || strings.HasPrefix(key, "split.") ||
-			strings.HasSuffix(key, ".context_length") || strings.HasSuffix(key, ".block_count")
+		wanted := len(m.text)+len(m.nums) < maxKept && (strings.HasPrefix(key, "general.") || strings.HasPrefix(key, "split.") ||
+			strings.HasSuffix(key, ".context_length") || strings.HasSuffix(key, ".block_count") ||
+			strings.HasSuffix(key, ".expert_count") || strings.HasSuffix(key, ".expert_used_count"))
 		switch {
 		case kind == typeText && wanted:
 			if m.text[key], err = h.text(maxText); err != nil {

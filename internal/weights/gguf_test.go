@@ -73,7 +73,7 @@ func TestReadGGUF(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Info{
-		Version: 3, Architecture: "llama", Name: weightstest.Name, Quant: "F16", Context: weightstest.Context, Layers: 2,
+		Format: FormatGGUF, Version: 3, Architecture: "llama", Name: weightstest.Name, Quant: "F16", Context: weightstest.Context, Layers: 2,
 		Parameters: 144704, // as llama-server counts them
 		Tensors:    21, Types: map[string]int64{"F16": 144384, "F32": 320}, SizeBytes: st.Size(), Parts: 1,
 	}

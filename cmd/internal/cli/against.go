@@ -39,7 +39,7 @@ func (a *app) againstServer(ctx context.Context, f againstFlags, asJSON bool) er
 	if err != nil {
 		return err
 	}
-	s, _, err := loadSuite(defaultSuite)
+	s, _, err := a.loadSuite(ctx, defaultSuite, a.sandbox())
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -17,8 +16,11 @@ import (
 	"github.com/llm-speed/llm-speed/internal/sim"
 )
 
-// detectWithin is how long looking for backends may take.
-const detectWithin = 5 * time.Second
+// How long looking for backends may take in all, and what of it the drivers are given.
+const (
+	detectWithin = 2 * time.Second
+	answerWithin = 1700 * time.Millisecond
+)
 
 // llamaPathEnv is the environment variable of the driver option that --llama-cpp-path sets.
 const llamaPathEnv = "LLM_SPEED_LLAMA_CPP_PATH"
@@ -118,31 +120,57 @@ type seen struct {
 	err   error
 }
 
-// look asks the drivers what there is, all at once, and gives the answers in their order.
+// errLate is of a driver that went on looking after its time.
+var errLate = fmt.Errorf("no answer within %s", answerWithin)
+
+// look asks the drivers what there is, all at once, and gives the answers in their order, each server with one driver. A
+// driver that takes too long is not waited for. The error is ctx's.
 func (a *app) look(ctx context.Context, specs []drivers.Spec, t target) ([]seen, error) {
-	ctx, cancel := context.WithTimeout(ctx, detectWithin)
+	out := make([]seen, len(specs))
+	type answer struct {
+		of    int
+		found []drivers.Found
+		err   error
+	}
+	answers := make(chan answer, len(specs))
+	within, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	c := a.config(t)
-	out := make([]seen, len(specs))
 	for i, spec := range specs {
-		out[i].spec = spec
-	}
-	var wg sync.WaitGroup
-	for i := range out {
-		options, err := t.optionsOf(out[i].spec, false)
+		options, err := t.optionsOf(spec, false)
 		if err != nil {
 			return nil, err
 		}
 		mine := c
 		mine.Options = options
-		wg.Go(func() { out[i].found, out[i].err = out[i].spec.Detect(ctx, mine) })
+		out[i] = seen{spec: spec, err: errLate}
+		go func() {
+			found, err := spec.Detect(within, mine)
+			answers <- answer{i, found, err}
+		}()
 	}
-	wg.Wait()
-	return out, context.Cause(ctx)
+	last := time.NewTimer(detectWithin)
+	defer last.Stop()
+	for range specs {
+		select {
+		case got := <-answers:
+			out[got.of].found, out[got.of].err = got.found, got.err
+			if errors.Is(got.err, context.DeadlineExceeded) {
+				out[got.of].err = errLate
+			}
+			continue
+		case <-last.C:
+		case <-ctx.Done():
+			return out, context.Cause(ctx)
+		}
+		break
+	}
+	claim(out)
+	return out, nil
 }
 
-// choose finds the backend that the user named or, where none was named, the first that is there. The simulator is never
-// chosen unasked.
+// choose finds the backend that the user named or, where none was named, the one that pick prefers. The simulator and
+// services that cost money are never chosen unasked.
 func (a *app) choose(ctx context.Context, t target) (drivers.Spec, error) {
 	reg, err := registry()
 	if err != nil {
@@ -157,7 +185,7 @@ func (a *app) choose(ctx context.Context, t target) (drivers.Spec, error) {
 	}
 	var specs []drivers.Spec
 	for _, s := range reg.Specs() {
-		if s.Kind != drivers.Simulated {
+		if s.Kind != drivers.Simulated && !costsMoney(s, t) {
 			specs = append(specs, s)
 		}
 	}
@@ -165,13 +193,11 @@ func (a *app) choose(ctx context.Context, t target) (drivers.Spec, error) {
 		return drivers.Spec{}, err
 	}
 	answers, err := a.look(ctx, specs, t)
-	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+	if err != nil {
 		return drivers.Spec{}, err
 	}
-	for _, s := range answers {
-		if slices.ContainsFunc(s.found, func(f drivers.Found) bool { return f.Usable }) {
-			return s.spec, nil
-		}
+	if s, ok := pick(answers, t.model); ok {
+		return s.spec, nil
 	}
 	return drivers.Spec{}, nothingFound(answers, t)
 }

@@ -22,6 +22,7 @@ import (
 // benchFlags are a run as it was asked for.
 type benchFlags struct {
 	target
+	spending
 	suite                                   string
 	workloads                               []string
 	quick, noUpload, anon, long, sandboxOff bool
@@ -63,6 +64,7 @@ The first Ctrl-C stops the run, saves and shows what there is; the second ends i
 	fl.StringVar(&f.seed, "seed", "", "seed of the prompts, up to 16 hex digits; the same seed gives the same bytes")
 	fl.DurationVar(&f.maxTime, "max-time", 0, "time budget, as 90s or 5m (default: the suite's); never cuts a first pass")
 	fl.DurationVar(&f.timeout, "timeout", 0, "deadline of each stream (default: from what is asked of it)")
+	f.spending.flags(fl)
 	fl.BoolVar(&f.long, "long", false, "run rows predicted to take over 5 minutes too")
 	fl.StringVar(&f.resume, "resume", "", "go on with this run: its id, or last")
 	fl.BoolVar(&f.sandboxOff, "no-sandbox", false, "run the suite's programs in this process")
@@ -79,7 +81,10 @@ func (a *app) runBench(ctx context.Context, f benchFlags, changed func(string) b
 	case changed("repeats") && f.repeats == 0:
 		return usagef("--repeats 0: want 1 or more")
 	}
-	if err := f.check(); err != nil {
+	if err := f.target.check(); err != nil {
+		return err
+	}
+	if err := f.spending.check(changed); err != nil {
 		return err
 	}
 	old, err := a.resumed(&f, changed)
@@ -90,7 +95,11 @@ func (a *app) runBench(ctx context.Context, f benchFlags, changed func(string) b
 	if err != nil {
 		return err
 	}
-	s, official, err := loadSuite(f.suite)
+	box := a.sandbox()
+	if f.sandboxOff {
+		box = inProcess()
+	}
+	s, official, err := a.loadSuite(ctx, f.suite, box)
 	if err != nil {
 		return err
 	}
@@ -133,7 +142,7 @@ func (a *app) runBench(ctx context.Context, f benchFlags, changed func(string) b
 		v.close()
 		return err
 	}
-	b := &benchRun{app: a, flags: f, suite: s, official: official, spec: spec, seed: seed, rows: rows, old: old, view: v, out: out}
+	b := &benchRun{app: a, flags: f, suite: s, official: official, spec: spec, seed: seed, rows: rows, old: old, view: v, out: out, box: box}
 	return b.run(ctx)
 }
 
@@ -216,6 +225,7 @@ type benchRun struct {
 	old      *record.Result
 	view     *view
 	out      *outFile
+	box      sandboxed
 }
 
 // errRowsFailed ends a run of which some rows failed.

@@ -14,11 +14,9 @@ import (
 	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/engine"
 	"github.com/llm-speed/llm-speed/internal/calibrate"
-	"github.com/llm-speed/llm-speed/internal/hw"
 	"github.com/llm-speed/llm-speed/internal/record"
 	"github.com/llm-speed/llm-speed/internal/report"
 	"github.com/llm-speed/llm-speed/internal/store"
-	"github.com/llm-speed/llm-speed/internal/weights"
 )
 
 // memoryLimit is where the garbage collector begins to work harder, in bytes: with the program itself a run stays under 64 MiB.
@@ -46,14 +44,16 @@ func (b *benchRun) run(ctx context.Context) error {
 		Suite: b.suite, Official: b.official, Workloads: b.flags.workloads, Quick: b.flags.quick, Spec: b.spec, Config: config,
 		Seed: b.seed, Repeats: b.flags.repeats, MaxTime: b.flags.maxTime, Long: b.flags.long, Timeout: b.flags.timeout, Anonymous: b.flags.anon,
 		Client: b.client(), RunID: folder.ID(),
-		Calibrate: calibrate.Run, Fingerprint: hw.Capture, State: hw.State,
-		ModelDigest: func(ctx context.Context, path string) (string, string, error) { return weights.Digest(ctx, path, nil) },
+		MaxTokens: b.flags.ceiling(b.spec), KeepText: b.flags.keepText,
+		Compile:   b.box.compile,
+		Calibrate: calibrate.Run,
 		Save: func(r *record.Result) error {
 			b.complete(r, options)
 			return save.save(r)
 		},
 		SaveRaw: save.raw(folder.SaveRaw), Resume: b.old, Watch: b.watch(),
 	}
+	b.aboutMachine(&opt, folder)
 	b.view.say("%s %s on %s, run %s", b.suite.Name, b.suite.Version, b.spec.Title, folder.ID())
 	b.view.say("not uploaded: there is no board to upload to yet")
 	result, err := engine.Run(ctx, opt)
@@ -69,6 +69,9 @@ func (b *benchRun) run(ctx context.Context) error {
 		result.Client.SHA256 = b.ownDigest()
 		err = errors.Join(err, opt.Save(result))
 		err = errors.Join(err, b.show(result))
+		if line := b.flags.spentLine(b.spec, result); line != "" {
+			b.errf("%s\n", line)
+		}
 		b.errf("%s\n", save.told(result, folder.Dir()))
 	}
 	return b.verdict(ctx, result, err)
@@ -103,6 +106,7 @@ func (b *benchRun) folder() (*store.Run, error) {
 
 // complete adds what the engine can't know: which rows the run is to have and how the driver was set, for --resume.
 func (b *benchRun) complete(r *record.Result, options map[string]string) {
+	r.Suite.Sandbox = b.box.name
 	r.Planned = nil
 	for _, row := range b.rows {
 		r.Planned = append(r.Planned, row.Key)
@@ -122,6 +126,9 @@ func (b *benchRun) watch() engine.Watch {
 		Note: func(line string) { v.say("  %s", line) },
 		Planned: func(p engine.Plan) {
 			v.say("%s: %s; %s, time budget %s", strings.Join(nonEmpty(p.Backend.Backend, p.Backend.Version), " "), orElse(p.Backend.Model.Name, p.Backend.Model.Ref), report.Count(len(p.Rows), "row"), report.Duration(p.Budget))
+			for _, line := range b.flags.costLines(b.spec, p.Estimate) {
+				v.say("%s", line)
+			}
 		},
 		Row: func(row engine.RowPlan) {
 			if !v.tty {
@@ -220,6 +227,9 @@ func (b *benchRun) verdict(ctx context.Context, r *record.Result, err error) err
 			text = fmt.Sprintf("%d of %d, and %s with failed passes; the rest is saved", failed, len(r.Rows), report.Count(len(marred), "row"))
 		}
 		return fail(exitFailed, resume+"   (runs the failed rows again)", fmt.Errorf("%w: %s", errRowsFailed, text))
+	}
+	if cut := cutRows(r); len(cut) > 0 {
+		return fail(exitFailed, resume+" --max-tokens-total N   (runs the rest)", fmt.Errorf("the ceiling of %s tokens cut %s; the rest is saved", grouped(b.flags.ceiling(b.spec)), strings.Join(cut, ", ")))
 	}
 	if len(marred) > 0 {
 		return fail(exitFailed, "llm-speed explain "+r.RunID+" "+marred[0].Key, errors.New(text))

@@ -84,7 +84,7 @@ Every number can be explained down to the bytes that it was read from.`,
 
 {{end}}{{if or .Runnable .HasSubCommands}}{{.UsageString}}{{end}}
 ` + exitHelp)
-	root.AddCommand(a.bench(), a.detect(), a.listModels(), a.runs(), a.explain(), a.suite(), a.calibrate(), a.sim(), a.version(), a.guard())
+	root.AddCommand(a.bench(), a.detect(), a.listModels(), a.runs(), a.explain(), a.suite(), a.calibrate(), a.sim(), a.version(), a.guard(), a.worker())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd(a.Args...)
 	return root

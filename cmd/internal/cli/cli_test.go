@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"flag"
 	"net"
 	"net/http"
 	"os"
@@ -15,6 +16,8 @@ import (
 	"github.com/llm-speed/llm-speed/internal/record"
 	"github.com/llm-speed/llm-speed/internal/weights/weightstest"
 )
+
+var updateStories = flag.Bool("update", false, "write what the stories' cmp lines compare with anew")
 
 // TestMain lets the stories in testdata run this program as a user does: as a process of its own.
 func TestMain(m *testing.M) {
@@ -46,9 +49,10 @@ func TestStories(t *testing.T) {
 		t.Fatal(err)
 	}
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Dir: "testdata", UpdateScripts: *updateStories,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("SUITE_DATA", filepath.Join(repo, "suites", "suite-v1", "data"))
+			e.Setenv("EXAMPLES", filepath.Join(repo, "examples", "suites"))
 			return isolated(e)
 		},
 	})

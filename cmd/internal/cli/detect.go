@@ -3,8 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,31 +16,21 @@ func (a *app) detect() *cobra.Command {
 	var t target
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "detect", Short: "Show which backends are here", Args: between(0, 0),
+		Use: "detect", Short: "Show which backends are here",
+		Long: `Show which backends are here: running servers, and programs that bench can start. All are looked for at once, for at most
+two seconds. Nothing is started, nothing generates, and services that cost money are not contacted.`,
+		Args: between(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			answers, err := a.lookAll(cmd.Context(), t)
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				return a.writeJSON(foundOf(answers))
+				return a.writeJSON(struct {
+					Backends []detected `json:"backends"`
+				}{detectedOf(answers, t)})
 			}
-			for _, s := range answers {
-				a.outf("%s (%s)\n", s.spec.Title, s.spec.Name)
-				if s.err != nil {
-					a.outf("  looking failed: %v\n", s.err)
-				}
-				for _, f := range s.found {
-					state := "usable"
-					if !f.Usable {
-						state = "not usable"
-					}
-					a.outf("  %s\n", strings.Join(nonEmpty(foundAt(f), f.Version, state, f.Note, report.Count(len(f.Models), "model")), "  "))
-				}
-				if len(s.found) == 0 {
-					a.outf("  not found; searched: %s\n  start it with: %s\n", searched(s.spec, t), s.spec.Start)
-				}
-			}
+			a.detectPage(answers, t)
 			return nil
 		},
 	}
@@ -50,48 +39,101 @@ func (a *app) detect() *cobra.Command {
 	return cmd
 }
 
-func (a *app) listModels() *cobra.Command {
-	var t target
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use: "list-models", Short: "List the models that the backends offer", Args: between(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			answers, err := a.lookAll(cmd.Context(), t)
-			if err != nil {
-				return err
-			}
-			type model struct {
-				Backend string `json:"backend"`
-				drivers.Model
-			}
-			models := []model{}
-			for _, f := range foundOf(answers) {
-				for _, m := range f.Models {
-					models = append(models, model{f.Backend, m})
-				}
-			}
-			if asJSON {
-				return a.writeJSON(models)
-			}
-			if len(models) == 0 {
-				a.warn("no models found; llm-speed detect shows what was looked at")
-			}
-			for _, m := range models {
-				size, context := "", ""
-				if m.SizeBytes > 0 {
-					size = fmt.Sprintf("%.1f GB", float64(m.SizeBytes)/1e9)
-				}
-				if m.ContextMax > 0 {
-					context = fmt.Sprintf("context %d", m.ContextMax)
-				}
-				a.outf("%-18s %s\n", m.Backend, strings.Join(nonEmpty(m.Ref, m.Quant, size, context), "  "))
-			}
-			return nil
-		},
+// detected is a backend in the JSON of detect.
+type detected struct {
+	Name     string          `json:"name"`
+	Title    string          `json:"title"`
+	Kind     drivers.Kind    `json:"kind"`
+	Detected bool            `json:"detected"`
+	Why      string          `json:"why,omitempty"` // why it was not detected
+	Start    string          `json:"start"`         // how to start one
+	Found    []drivers.Found `json:"found"`
+}
+
+func detectedOf(answers []seen, t target) []detected {
+	out := []detected{}
+	for _, s := range answers {
+		d := detected{Name: s.spec.Name, Title: s.spec.Title, Kind: s.spec.Kind, Start: s.spec.Start, Found: foundOf([]seen{s})}
+		d.Detected = len(d.Found) > 0
+		if !d.Detected {
+			d.Why = whyNot(s, t)
+		}
+		out = append(out, d)
 	}
-	t.flags(cmd.Flags())
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return cmd
+	return out
+}
+
+// whyNot says why a backend was not detected.
+func whyNot(s seen, t target) string {
+	switch {
+	case s.err != nil:
+		return "looking failed: " + s.err.Error()
+	case s.spec.Kind == drivers.Hosted && t.url == "":
+		return "no key; looked at " + s.spec.Looked
+	}
+	return "searched " + searched(s.spec, t)
+}
+
+// detectPage shows what was found, then what was not, then the services that cost money.
+func (a *app) detectPage(answers []seen, t target) {
+	paid := func(s seen) bool { return s.spec.Kind == drivers.Hosted && t.url == "" }
+	wide := 0
+	for _, s := range answers {
+		wide = max(wide, len(s.spec.Name))
+	}
+	none := true
+	for _, s := range answers {
+		if len(s.found) == 0 || paid(s) {
+			continue
+		}
+		none = false
+		a.outf("%s (%s)\n", s.spec.Title, s.spec.Name)
+		for _, f := range s.found {
+			state := "usable"
+			if !f.Usable {
+				state = "not usable"
+			}
+			a.outf("  %s\n", strings.Join(nonEmpty(a.homeless(foundAt(f)), f.Version, f.Build, state, f.Note, report.Count(len(f.Models), "model")), "  "))
+		}
+	}
+	if none {
+		a.outf("no backend detected\n")
+	}
+	heading := func(text string, group []seen, line func(seen) string) {
+		if len(group) == 0 {
+			return
+		}
+		a.outf("\n%s\n", text)
+		for _, s := range group {
+			a.outf("  %-*s  %s\n", wide, s.spec.Name, line(s))
+		}
+	}
+	var missing, services []seen
+	for _, s := range answers {
+		switch {
+		case s.spec.Kind == drivers.Simulated:
+		case paid(s):
+			services = append(services, s)
+		case len(s.found) == 0:
+			missing = append(missing, s)
+		}
+	}
+	heading("not detected; skipped:", missing, func(s seen) string { return whyNot(s, t) + "; start it with: " + s.spec.Start })
+	heading("services that cost money, not contacted, used with --backend NAME only:", services, func(s seen) string {
+		if len(s.found) > 0 {
+			return "key set"
+		}
+		return whyNot(s, t)
+	})
+}
+
+// homeless shortens the user's home in a path to ~.
+func (a *app) homeless(path string) string {
+	home := orElse(a.Env("HOME"), a.Env("USERPROFILE"))
+	if rest, ok := strings.CutPrefix(path, home); ok && len(home) > 1 && (rest == "" || strings.ContainsAny(rest[:1], `/\`)) {
+		return "~" + rest
+	}
+	return path
 }
 
 // lookAll asks the backend that is named, or all.
@@ -121,11 +163,7 @@ func (a *app) lookAll(ctx context.Context, t target) ([]seen, error) {
 	a.warnKey(t)
 	ctx, stop := a.interruptible(ctx, func() {})
 	defer stop()
-	answers, err := a.look(ctx, specs, t)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = nil // the answers say which of them did not come
-	}
-	return answers, err
+	return a.look(ctx, specs, t)
 }
 
 // foundOf joins what was found, in the order of the drivers.
@@ -144,11 +182,5 @@ func foundOf(answers []seen) []drivers.Found {
 }
 
 func nonEmpty(parts ...string) []string {
-	var out []string
-	for _, p := range parts {
-		if p != "" {
-			out = append(out, p)
-		}
-	}
-	return out
+	return slices.DeleteFunc(parts, func(p string) bool { return p == "" })
 }

@@ -24,7 +24,7 @@ const (
 // exitHelp stands in every command's help.
 const exitHelp = `Exit codes:
   0    ok
-  1    failure, or some rows or passes failed (the rest is saved)
+  1    failure, or some rows or passes failed or were cut by --max-tokens-total (the rest is saved)
   2    usage: an unknown command, flag or value
   3    suite or script error
   4    no backend, or the backend failed

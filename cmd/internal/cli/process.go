@@ -14,6 +14,8 @@ import (
 	"runtime/debug"
 
 	"golang.org/x/term"
+
+	"github.com/llm-speed/llm-speed/internal/hw"
 )
 
 // Process is all that the commands touch of the process they run in. Tests make one in memory; nothing else in this
@@ -31,6 +33,7 @@ type Process struct {
 	Signals        func(chan<- os.Signal) (stop func()) // subscribes to interrupt, termination and hang-up
 	Exit           func(int)                            // ends the process at once
 	LimitMemory    func(bytes int64)
+	Machine        hw.Machine // this one, where it is the zero value
 }
 
 // OS is the real process.

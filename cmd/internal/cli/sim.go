@@ -11,10 +11,10 @@ import (
 )
 
 func (a *app) sim() *cobra.Command {
-	var listen, profile, traps, log string
+	var listen, profile, dialect, traps, log string
 	cmd := &cobra.Command{
 		Use: "sim", Short: "Serve the simulator: a server with a known timetable",
-		Long: "Serve the simulator until interrupted: an HTTP server that answers as llama-server and OpenAI-compatible servers do,\nwith made-up text on a timetable that is known to the token.\n\nProfiles:\n" + profileHelp() + "\nTraps, joined with commas:\n" + trapHelp(),
+		Long: "Serve the simulator until interrupted: an HTTP server that answers as llama-server and OpenAI-compatible servers do,\nwith made-up text on a timetable that is known to the token.\n\nProfiles:\n" + profileHelp() + "\nDialects:\n" + dialectHelp() + "\nTraps, joined with commas:\n" + trapHelp(),
 		Args: between(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := sim.Lookup(profile)
@@ -34,9 +34,12 @@ func (a *app) sim() *cobra.Command {
 				defer f.Close()
 				to = f
 			}
+			if err := sim.KnowsDialect(dialect); err != nil {
+				return usagef("--dialect: %w", err)
+			}
 			ctx, stop := a.interruptible(cmd.Context(), func() {})
 			defer stop()
-			server, err := sim.Start(ctx, sim.Options{Addr: listen, Profile: p, Traps: t, Log: to})
+			server, err := sim.Start(ctx, sim.Options{Addr: listen, Profile: p, Dialect: dialect, Traps: t, Log: to})
 			if err != nil {
 				return err
 			}
@@ -47,6 +50,7 @@ func (a *app) sim() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "address and port; port 0 takes a free one")
 	cmd.Flags().StringVar(&profile, "profile", "", "timetable (default: the first one)")
+	cmd.Flags().StringVar(&dialect, "dialect", sim.Own, "the server that it answers as")
 	cmd.Flags().StringVar(&traps, "traps", "", "misbehaviour, as name=value,name")
 	cmd.Flags().StringVar(&log, "log", "", "file for what was really sent and when, one JSON object a line")
 	return cmd
@@ -56,6 +60,21 @@ func profileHelp() string {
 	var b strings.Builder
 	for _, p := range sim.Profiles() {
 		fmt.Fprintf(&b, "  %-28s %s\n", p.Name, p.Title)
+	}
+	return b.String()
+}
+
+func dialectHelp() string {
+	var b strings.Builder
+	for _, d := range sim.Dialects() {
+		note := ""
+		if d.Base != "" {
+			note = "; its base path is " + d.Base
+		}
+		if d.Key {
+			note += "; asks for a key, any will do"
+		}
+		fmt.Fprintf(&b, "  %-28s %s%s\n", d.Name, d.Title, note)
 	}
 	return b.String()
 }

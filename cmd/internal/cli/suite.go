@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -18,7 +19,7 @@ import (
 const defaultSuite = "suite-v1"
 
 // loadSuite reads a built-in suite by name, or one in a folder. official tells which.
-func loadSuite(name string) (s *suite.Suite, official bool, err error) {
+func (a *app) loadSuite(ctx context.Context, name string, box sandboxed) (s *suite.Suite, official bool, err error) {
 	var files fs.FS
 	switch {
 	case slices.Contains(suites.Names(), name):
@@ -31,20 +32,20 @@ func loadSuite(name string) (s *suite.Suite, official bool, err error) {
 	default:
 		return nil, false, usagef("unknown suite %q: neither a folder nor one of the built-in suites: %s", name, strings.Join(suites.Names(), ", "))
 	}
-	if s, err = suite.Load(files); err != nil {
+	if s, err = suite.Load(ctx, files, box.evaluate); err != nil {
 		return nil, false, fail(exitSuite, "", fmt.Errorf("suite %s: %w", name, err))
 	}
 	return s, official, nil
 }
 
 func (a *app) suite() *cobra.Command {
-	cmd := &cobra.Command{Use: "suite", Short: "List and show suites", Args: cobra.ArbitraryArgs, RunE: group}
+	cmd := &cobra.Command{Use: "suite", Short: "List, show, write, check, test and pack suites", Args: cobra.ArbitraryArgs, RunE: group}
 	cmd.AddCommand(
 		&cobra.Command{
 			Use: "list", Short: "List the built-in suites", Args: between(0, 0),
-			RunE: func(*cobra.Command, []string) error {
+			RunE: func(cmd *cobra.Command, _ []string) error {
 				for _, name := range suites.Names() {
-					s, _, err := loadSuite(name)
+					s, _, err := a.loadSuite(cmd.Context(), name, a.sandbox())
 					if err != nil {
 						return err
 					}
@@ -55,18 +56,19 @@ func (a *app) suite() *cobra.Command {
 		},
 		&cobra.Command{
 			Use: "show NAME|DIR", Short: "Show what a suite runs and reports", Args: between(0, 1),
-			RunE: func(_ *cobra.Command, args []string) error {
+			RunE: func(cmd *cobra.Command, args []string) error {
 				name := defaultSuite
 				if len(args) > 0 {
 					name = args[0]
 				}
-				s, official, err := loadSuite(name)
+				s, official, err := a.loadSuite(cmd.Context(), name, a.sandbox())
 				if err != nil {
 					return err
 				}
 				return a.showSuite(s, official)
 			},
-		})
+		},
+		a.suiteNew(), a.suiteCheck(), a.suiteTest(), a.suiteDocs(), a.suitePack())
 	return cmd
 }
 

@@ -12,7 +12,7 @@ package httpx
 
 import (
 	"context"
-	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -37,6 +37,8 @@ type Client struct {
 	clock  *clock.Clock
 	plain  *http.Client
 	secret []string // for Redact and Secrets only, longest first: one may be part of another
+	proxy  *proxy   // nil: none
+	roots  *x509.CertPool
 
 	simulated atomic.Bool // an answer came from llm-speed's simulator
 
@@ -48,16 +50,40 @@ type Client struct {
 }
 
 // New makes a client of the base URL, which may lack its scheme (http is meant then). Credentials in the URL become a
-// header and leave the URL. header is sent with every request; key, where set, as a bearer token.
-func New(base string, key drivers.Secret, header http.Header, c *clock.Clock) (*Client, error) {
+// header and leave the URL. header is sent with every request; key, where set, as a bearer token unless an option says
+// otherwise. Without WithProxy no proxy is used, whatever the environment says.
+func New(base string, key drivers.Secret, header http.Header, c *clock.Clock, opts ...Option) (*Client, error) {
 	u, err := ParseBase(base)
 	if err != nil {
 		return nil, err
 	}
-	client := &Client{base: u, header: http.Header{}, clock: c, plain: &http.Client{Transport: &http.Transport{
-		// No proxy from the environment: plain calls reach the server that streams reach.
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	client := &Client{base: u, header: http.Header{}, clock: c, roots: o.roots}
+	if o.env != nil {
+		if client.proxy, err = proxyFor(u, o.env); err != nil {
+			return nil, err
+		}
+	}
+	transport := &http.Transport{ // it goes the way that streams go
 		DisableCompression: true, MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second, ForceAttemptHTTP2: false,
-	}}}
+		TLSClientConfig: client.tls(u.Hostname()),
+	}
+	if p := client.proxy; p != nil {
+		transport.Proxy = func(*http.Request) (*url.URL, error) { return p.url, nil }
+		client.Hide(p.secrets...)
+	}
+	client.plain = &http.Client{Transport: transport, CheckRedirect: func(r *http.Request, via []*http.Request) error {
+		if r.URL.Host != via[0].URL.Host || r.URL.Scheme != via[0].URL.Scheme {
+			return fmt.Errorf("it sends on to %s, where the key is not for; give the final URL", r.URL.Host)
+		}
+		if len(via) > 5 {
+			return errors.New("it sends on and on")
+		}
+		return nil
+	}}
 	h := client.header
 	for k, v := range header {
 		h[k] = v
@@ -75,7 +101,11 @@ func New(base string, key drivers.Secret, header http.Header, c *clock.Clock) (*
 	}
 	if key.IsSet() {
 		client.Hide(key.Reveal())
-		h.Set("Authorization", "Bearer "+key.Reveal())
+		if o.keyHeader != "" {
+			h.Set(o.keyHeader, key.Reveal())
+		} else {
+			h.Set("Authorization", "Bearer "+key.Reveal())
+		}
 	}
 	h.Set("Accept-Encoding", "identity") // Go asks for gzip by itself, and gzip holds events back
 	h.Set("User-Agent", "llm-speed")
@@ -206,52 +236,6 @@ func (k *conn) alive() bool {
 		return false
 	}
 	return k.SetReadDeadline(time.Time{}) == nil
-}
-
-func (c *Client) dial(ctx context.Context) (*conn, error) {
-	k := &conn{how: stream.Conn{Proto: "HTTP/1.1"}}
-	host, port := c.base.Hostname(), c.base.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[c.base.Scheme]
-	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	addrs := []string{host}
-	if _, err := netip.ParseAddr(host); err != nil {
-		t := c.clock.Now()
-		if addrs, err = net.DefaultResolver.LookupHost(ctx, host); err != nil {
-			return nil, fmt.Errorf("%w: look up %s: %w", drivers.ErrUnreachable, host, err)
-		}
-		k.how.DNS = c.clock.Now() - t
-	}
-	var last error
-	for _, a := range addrs {
-		t := c.clock.Now()
-		var d net.Dialer
-		nc, err := d.DialContext(ctx, "tcp", net.JoinHostPort(a, port))
-		if err != nil {
-			last = err
-			continue
-		}
-		k.Conn, k.how.Connect = nc, c.clock.Now()-t
-		break
-	}
-	if k.Conn == nil {
-		return nil, fmt.Errorf("%w: %w", drivers.ErrUnreachable, last)
-	}
-	c.mu.Lock()
-	c.trips = append(c.trips, k.how.Connect)
-	c.mu.Unlock()
-	if c.base.Scheme == "https" {
-		t := c.clock.Now()
-		tc := tls.Client(k.Conn, &tls.Config{ServerName: host, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12})
-		if err := tc.HandshakeContext(ctx); err != nil {
-			_ = k.Conn.Close()
-			return nil, fmt.Errorf("%w: TLS: %w", drivers.ErrUnreachable, err)
-		}
-		k.Conn, k.how.TLS = tc, c.clock.Now()-t
-	}
-	return k, nil
 }
 
 // keep takes a connection back that a complete keep-alive response has left clean.

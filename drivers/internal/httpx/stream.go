@@ -148,7 +148,14 @@ func tidy(err error) error {
 
 func (c *Client) requestHead(path string, body int) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: %d\r\n", c.base.Path+path, c.base.Host, body)
+	target := c.base.Path + path
+	if c.proxy != nil && c.base.Scheme == "http" { // a proxy has to be told the server
+		target = "http://" + c.base.Host + target
+	}
+	fmt.Fprintf(&b, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: %d\r\n", target, c.base.Host, body)
+	if c.proxy != nil && c.base.Scheme == "http" && c.proxy.auth != "" {
+		fmt.Fprintf(&b, "Proxy-Authorization: %s\r\n", c.proxy.auth)
+	}
 	_ = c.header.Write(&b)
 	b.WriteString("\r\n")
 	return b.Bytes()
@@ -294,6 +301,9 @@ func (in *intake) run() error {
 		if resp, err = http.ReadResponse(in.head, &http.Request{Method: http.MethodPost}); err != nil { //nolint:bodyclose // the body is read from the socket itself
 			if in.failed != nil {
 				return in.failed // what the parser makes of a header that was cut off says less
+			}
+			if speaksHTTP2(err) {
+				return fmt.Errorf("%w/1.1: the server speaks HTTP/2 only; put a gateway before it that speaks HTTP/1.1", errNotHTTP)
 			}
 			return fmt.Errorf("%w: %w", errNotHTTP, err)
 		}
@@ -492,21 +502,6 @@ func hexDigit(b byte) (int64, bool) {
 		return int64(b-'A') + 10, true
 	}
 	return 0, false
-}
-
-// keptHeaders picks the response headers that tell something about speed or identity.
-func keptHeaders(h http.Header) map[string]string {
-	kept := map[string]string{}
-	for name, values := range h {
-		n := strings.ToLower(name)
-		switch {
-		case n == "content-type", n == "server", n == "retry-after", n == "content-encoding", n == "date", n == "via",
-			strings.HasPrefix(n, "x-request-id"), strings.HasPrefix(n, "x-ratelimit"), strings.HasPrefix(n, "openai-"),
-			strings.HasPrefix(n, "fireworks-"), strings.HasPrefix(n, "x-groq"):
-			kept[n] = strings.Join(values, ", ")
-		}
-	}
-	return kept
 }
 
 // RetryAfter reads a Retry-After header, seconds or a date; 0 where there is none.

@@ -28,6 +28,8 @@ type Options struct {
 	AddBOS   bool // the tokenizer puts a begin-of-text token before a text
 	AllBytes bool // the output has the bytes of cut-up UTF-8 too, so that tokens without text occur
 	Large    bool // some 45 MB, so that a token takes milliseconds and a server's clock and a client's can be compared
+	Ends     bool // the first token of every output is an end of text
+	Stuck    bool // every token of the output is the letter t, with a space before it or without
 }
 
 // shape is what the weights' sizes follow from.
@@ -161,6 +163,12 @@ func (o Options) tensors(v vocabulary) []tensor {
 			clear(out.data[2*embedding*id : 2*embedding*(id+1)])
 		}
 	}
+	switch {
+	case o.Ends:
+		only(out, embedding, v.id("<|endoftext|>"), v.id("<|im_end|>"))
+	case o.Stuck:
+		only(out, embedding, v.id("t"), v.id(string(letter(' '))+"t"))
+	}
 	kv := embedding / s.heads * s.headsKV
 	list := []tensor{matrix("token_embd.weight", embedding, len(v.tokens)), norm("output_norm.weight"), out}
 	for i := range s.layers {
@@ -173,6 +181,17 @@ func (o Options) tensors(v vocabulary) []tensor {
 			matrix(b+"ffn_gate.weight", embedding, forward), matrix(b+"ffn_up.weight", embedding, forward), matrix(b+"ffn_down.weight", forward, embedding))
 	}
 	return list
+}
+
+// only leaves the output two tokens: where one of them is unlikely the other is likely, and the rest is never above both.
+func only(out tensor, embedding, a, b int) {
+	clear(out.data)
+	for i := range embedding {
+		// 0.5 and -0.5 in turn, and the opposite.
+		x := half(0.5 - float32(i%2))
+		binary.LittleEndian.PutUint16(out.data[2*(embedding*a+i):], x)
+		binary.LittleEndian.PutUint16(out.data[2*(embedding*b+i):], x^0x8000)
+	}
 }
 
 // half is a number in IEEE half precision, rounded toward zero; too small ones become 0.

@@ -1,0 +1,216 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/engine"
+	"github.com/llm-speed/llm-speed/internal/hw"
+	"github.com/llm-speed/llm-speed/internal/identity"
+	"github.com/llm-speed/llm-speed/internal/record"
+	"github.com/llm-speed/llm-speed/internal/store"
+	"github.com/llm-speed/llm-speed/internal/weights"
+)
+
+// machine is the machine that this process runs on, or a recorded one in tests.
+func (a *app) machine() hw.Machine {
+	m := a.Machine
+	m.Guard = a.guardCommand()
+	return m
+}
+
+// aboutMachine has the engine describe and watch the machine, and identify the model.
+func (b *benchRun) aboutMachine(opt *engine.Options, folder *store.Run) {
+	m := b.machine()
+	var ctx context.Context
+	read := sync.OnceValue(func() hw.Fingerprint { return m.Read(ctx) })
+	var once sync.Mutex
+	look := func(c context.Context) hw.Fingerprint {
+		once.Lock()
+		defer once.Unlock()
+		ctx = c
+		return read()
+	}
+	opt.Fingerprint = func(ctx context.Context) (json.RawMessage, error) { return json.Marshal(look(ctx)) }
+	opt.State = m.State
+	opt.FP = func(ctx context.Context) (string, error) { return b.fp(look(ctx)) }
+	opt.Observe = func(ctx context.Context, now func() time.Duration) *engine.Observer {
+		return observer(m.Watch(ctx, now))
+	}
+	opt.SaveSeries = folder.SaveSeries
+	opt.Identify = identify
+	opt.ModelDigest = b.digest
+}
+
+// fp names the machine; of an anonymous run the name fits no other.
+func (b *benchRun) fp(machine hw.Fingerprint) (string, error) {
+	d, err := identity.Of(machine)
+	if err != nil {
+		return "", err
+	}
+	if b.flags.anon {
+		return identity.Fresh().FP(d), nil
+	}
+	st, err := b.store()
+	if err != nil {
+		return "", err
+	}
+	secret, err := identity.Open(st.Dir())
+	if err != nil {
+		return "", err
+	}
+	return secret.FP(d), nil
+}
+
+// observer lets the engine use a sampler.
+func observer(s *hw.Sampler) *engine.Observer {
+	return &engine.Observer{
+		Ready: s.Ready,
+		Flags: func(streams []engine.Span) []record.Flag {
+			spans := make([]hw.Span, len(streams))
+			for i, x := range streams {
+				spans[i] = hw.Span(x)
+			}
+			var flags []record.Flag
+			for _, f := range s.Findings(spans) {
+				flags = append(flags, record.Flag(f))
+			}
+			return flags
+		},
+		Joules: s.Joules, Sensor: s.Sensor,
+		Stop: func() any { return s.Stop() },
+	}
+}
+
+// identify reads what the headers of a model's files say. It takes milliseconds, and comes before the first timed pass.
+func identify(m drivers.Model) engine.Identity {
+	id := engine.Identity{Reasons: map[string]string{}}
+	info, err := weights.Read(m.Path)
+	if err != nil {
+		why := fmt.Sprintf("the model's files can't be read: %v", err)
+		for _, field := range []string{"format", "architecture", "parameters", "quant_types", "bits_per_weight", "layers", "experts", "experts_used"} {
+			id.Reasons[field] = why
+		}
+	} else {
+		describe(&id, info)
+		for _, name := range []string{m.Path, m.Ref, m.Name} {
+			if id.Mismatch == "" {
+				id.Mismatch = weights.Mismatch(name, info)
+			}
+		}
+		if id.Mismatch == "" && weights.Mismatch("-"+m.Quant, info) != "" {
+			id.Mismatch = fmt.Sprintf("the server says %s, the model's file %s", m.Quant, info.Quant)
+		}
+	}
+	if sum, kind, err := weights.PrefixDigest(m.Path); err != nil {
+		id.Reasons["prefix_digest"] = err.Error()
+	} else {
+		id.Model.PrefixDigest, id.Model.PrefixKind = "sha256:"+sum, kind
+	}
+	return id
+}
+
+// describe enters what a header says; what it does not say is null with the reason.
+func describe(id *engine.Identity, info weights.Info) {
+	m := &id.Model
+	m.Format, m.Quant = info.Format, info.Quant
+	const silent = "the header does not say"
+	if m.Architecture = nonZero(info.Architecture); m.Architecture == nil {
+		id.Reasons["architecture"] = silent
+	}
+	if m.Parameters = nonZero(info.Parameters); m.Parameters == nil {
+		id.Reasons["parameters"] = "the weights are packed in a way that does not tell how many there are"
+		id.Reasons["bits_per_weight"] = "the number of parameters is not known"
+	} else {
+		bits := info.BitsPerWeight()
+		m.BitsPerWeight = &bits
+	}
+	if m.QuantTypes = info.Types; len(info.Types) == 0 {
+		m.QuantTypes, id.Reasons["quant_types"] = nil, "the files hold no tensors"
+	}
+	if m.Layers = nonZero(info.Layers); m.Layers == nil {
+		id.Reasons["layers"] = silent
+	}
+	if m.Experts = nonZero(info.Experts); m.Experts == nil {
+		id.Reasons["experts"] = "the header names none: the model is dense"
+	}
+	if m.ExpertsUsed = nonZero(info.ExpertsUsed); m.ExpertsUsed == nil {
+		id.Reasons["experts_used"] = id.Reasons["experts"]
+		if m.Experts != nil {
+			id.Reasons["experts_used"] = silent
+		}
+	}
+	m.SizeBytes, m.ContextMax = nonZero(info.SizeBytes), nonZero(info.Context)
+	if m.Quant == "" {
+		id.Reasons["quant"] = "neither the header nor a configuration beside it names one"
+	}
+}
+
+func nonZero[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+// tellHash is how long hashing may take before it is told how far it is.
+const tellHash = 2 * time.Second
+
+// digest hashes the weights, or takes their digest from the cache, or from the name of a blob.
+func (b *benchRun) digest(ctx context.Context, path string) (sum, kind string, err error) {
+	began, told := time.Now(), false
+	sum, kind, err = b.cache().Digest(ctx, path, func(done, total int64) {
+		if total == 0 || time.Since(began) < tellHash {
+			return
+		}
+		if !told && !b.view.tty {
+			b.view.say("hashing the weights, %.1f GB: once for this file", float64(total)/1e9)
+		}
+		told = true
+		b.view.live.Say(hashLine(done, total))
+	})
+	if err != nil {
+		return "", "", err
+	}
+	return "sha256:" + sum, kind, nil
+}
+
+// hashLine says how far hashing is.
+func hashLine(done, total int64) string {
+	const cells = 20
+	full := int(min(done, total) * cells / total)
+	return fmt.Sprintf("hashing the weights %s %.1f of %.1f GB", strings.Repeat("█", full)+strings.Repeat("░", cells-full), float64(done)/1e9, float64(total)/1e9)
+}
+
+// cache is where digests of this user's files are kept; nil where there is no place for it.
+func (a *app) cache() *weights.Cache {
+	dir := cacheDir(a.Env, runtime.GOOS, a.Home())
+	if dir == "" {
+		return nil
+	}
+	return weights.OpenCache(dir)
+}
+
+// cacheDir is this program's part of the user's cache; "" where there is none.
+func cacheDir(env func(string) string, goos, home string) string {
+	if dir := env("XDG_CACHE_HOME"); filepath.IsAbs(dir) && goos != "windows" {
+		return filepath.Join(dir, "llm-speed")
+	}
+	switch dir := env("LocalAppData"); {
+	case goos == "windows" && dir != "":
+		return filepath.Join(dir, "llm-speed", "cache")
+	case home == "" || goos == "windows":
+		return ""
+	case goos == "darwin":
+		return filepath.Join(home, "Library", "Caches", "llm-speed")
+	}
+	return filepath.Join(home, ".cache", "llm-speed")
+}

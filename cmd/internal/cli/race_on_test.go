@@ -1,0 +1,6 @@
+//go:build race
+
+package cli
+
+// slowedDown says that this test binary runs several times slower than the program.
+const slowedDown = true

@@ -1,0 +1,1 @@
+"""Stand-in for jinja2: see ../README.md."""

@@ -1,0 +1,339 @@
+package hw
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// SeriesSchema names the document that Series is.
+const SeriesSchema = "llm-speed/state/v1"
+
+// How often and how long the machine is looked at.
+const (
+	sampleEvery = time.Second
+	readyWithin = probeLimit
+	maxSamples  = 4096 // of a kind; an hour and more at one a second. Past that every second one of the older half is let go
+)
+
+// Series is what a Sampler saw. Times are on the clock that it was given; what a machine does not show is absent.
+type Series struct {
+	Schema  string            `json:"schema"`
+	EveryMs int64             `json:"every_ms"` // aimed at; t_ns says when
+	System  []SystemSample    `json:"system"`
+	GPUs    []GPUSample       `json:"gpus"`
+	Reasons map[string]string `json:"reasons,omitempty"` // why a part is absent or ends early
+}
+
+// SystemSample is one look at the machine beside its GPUs.
+type SystemSample struct {
+	At             time.Duration `json:"t_ns"`
+	Load1m         *float64      `json:"load_1m,omitempty"`
+	CPUPercent     *float64      `json:"cpu_percent,omitempty"` // of all CPUs, since the sample before
+	CPUClock       *float64      `json:"cpu_clock_mhz,omitempty"`
+	CPUTemperature *float64      `json:"cpu_temperature_c,omitempty"`
+	CPUThrottles   *int64        `json:"cpu_throttles,omitempty"`           // since the start of the system, over all cores
+	CPUSpeedLimit  *float64      `json:"cpu_speed_limit_percent,omitempty"` // macOS
+	CPUEnergy      *int64        `json:"cpu_energy_uj,omitempty"`           // of all packages, since the first sample
+	RAMAvailable   *int64        `json:"ram_available_bytes,omitempty"`
+	OnBattery      *bool         `json:"on_battery,omitempty"`
+	PowerMode      *string       `json:"power_mode,omitempty"`
+}
+
+// GPUSample is one look at one GPU.
+type GPUSample struct {
+	At          time.Duration `json:"t_ns"`
+	Index       int           `json:"gpu"` // by its maker's own count
+	Vendor      string        `json:"vendor"`
+	UsePercent  *float64      `json:"use_percent,omitempty"`
+	MemoryUsed  *int64        `json:"memory_used_bytes,omitempty"`
+	Clock       *float64      `json:"clock_mhz,omitempty"`
+	MemoryClock *float64      `json:"memory_clock_mhz,omitempty"`
+	Temperature *float64      `json:"temperature_c,omitempty"`
+	Margin      *float64      `json:"temperature_margin_c,omitempty"`
+	Power       *float64      `json:"power_w,omitempty"`
+	Level       *string       `json:"performance_state,omitempty"`
+	PCIeGen     *int          `json:"pcie_gen,omitempty"`
+	PCIeWidth   *int          `json:"pcie_width,omitempty"`
+	Reasons     []string      `json:"clock_reasons,omitempty"`
+	SlowedPower *int64        `json:"slowed_by_power_us,omitempty"`
+	SlowedHeat  *int64        `json:"slowed_by_heat_us,omitempty"`
+}
+
+func sampleOf(at time.Duration, index int, g GPUState) GPUSample {
+	return GPUSample{
+		At: at, Index: index, Vendor: g.Vendor, UsePercent: g.UsePercent, MemoryUsed: g.MemoryUsed, Clock: g.Clock, MemoryClock: g.MemoryClock,
+		Temperature: g.Temperature, Margin: g.Margin, Power: g.Power, Level: g.Level, PCIeGen: g.PCIeGen, PCIeWidth: g.PCIeWidth, Reasons: g.Reasons,
+		SlowedPower: g.SlowedPower, SlowedHeat: g.SlowedHeat,
+	}
+}
+
+// Sampler looks at a machine about once a second, on goroutines of its own. It starts one process at most where it starts
+// any, an nvidia-smi that goes on printing, and shares no lock with anything but its own methods.
+type Sampler struct {
+	now   func() time.Duration
+	every time.Duration
+	stop  context.CancelFunc
+	done  sync.WaitGroup
+	cpus  int           // whose use SystemSample.CPUPercent is of
+	first chan struct{} // closed when everything has been looked at once
+	base  time.Duration // when that was
+
+	mu        sync.Mutex
+	following bool // an nvidia-smi goes on printing
+	series    Series
+}
+
+// Watch begins to look at a machine. now is the clock of the samples. It ends with ctx, or with Stop.
+func (m Machine) Watch(ctx context.Context, now func() time.Duration) *Sampler {
+	return watch(ctx, m.source(), now, sampleEvery)
+}
+
+func watch(ctx context.Context, s source, now func() time.Duration, every time.Duration) *Sampler {
+	ctx, cancel := context.WithCancel(ctx)
+	w := &Sampler{now: now, every: every, stop: cancel, first: make(chan struct{}), series: Series{
+		Schema: SeriesSchema, EveryMs: every.Milliseconds(), System: []SystemSample{}, GPUs: []GPUSample{}, Reasons: map[string]string{},
+	}}
+	r := newReader(s)
+	w.cpus = r.cpus
+	var looked sync.WaitGroup
+	looked.Add(2)
+	w.done.Go(func() { w.system(ctx, r, every, looked.Done) })
+	w.done.Go(func() { w.nvidia(ctx, s, every, looked.Done) })
+	for _, f := range followers() {
+		w.done.Go(func() { w.follow(ctx, s, f) })
+	}
+	w.done.Go(func() {
+		looked.Wait()
+		w.mu.Lock()
+		w.base = w.now()
+		w.mu.Unlock()
+		close(w.first)
+	})
+	return w
+}
+
+// Ready waits until everything has been looked at once, and not for long.
+func (w *Sampler) Ready(ctx context.Context) {
+	limit := time.NewTimer(readyWithin)
+	defer limit.Stop()
+	select {
+	case <-w.first:
+	case <-limit.C:
+	case <-ctx.Done():
+	}
+}
+
+// Stop ends the watching and gives what was seen. It waits for one more reading of a GPU's power, about as long as the time
+// between two, since without it the end of the last stream is not covered. It may be called again.
+func (w *Sampler) Stop() Series {
+	for began, step := w.now(), w.every/16; w.now()-began < w.every*5/4 && !w.coveredSince(began); {
+		time.Sleep(step)
+	}
+	w.stop()
+	w.done.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.series
+}
+
+// coveredSince says whether no reading of a GPU's power is to be waited for.
+func (w *Sampler) coveredSince(when time.Duration) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := len(w.series.GPUs)
+	return !w.following || n > 0 && w.series.GPUs[n-1].At > when
+}
+
+func (w *Sampler) why(part string, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.series.Reasons[part] = oneLine(err.Error())
+}
+
+// system looks at all that takes no process, until ctx ends.
+func (w *Sampler) system(ctx context.Context, r *reader, every time.Duration, looked func()) {
+	take := func() {
+		at := w.now()
+		sample, gpus := r.look()
+		sample.At = at
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.addSystem(sample)
+		for i, g := range gpus {
+			w.addGPU(sampleOf(at, i, g))
+		}
+	}
+	take()
+	if r.energyWhy != "" {
+		w.why("cpu_energy_uj", errors.New(r.energyWhy))
+	}
+	looked()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			take() // what counters say in the end
+			return
+		case <-tick.C:
+			take()
+		}
+	}
+}
+
+// thinned lets every second look of the older half go where there are too many samples. Samples of one look stay together.
+func thinned[T any](list []T, most int, at func(*T) time.Duration) []T {
+	if len(list) <= most {
+		return list
+	}
+	kept, look := list[:0], 0
+	last := at(&list[0])
+	for i := range list {
+		s := list[i]
+		if at(&s) != last {
+			look, last = look+1, at(&s)
+		}
+		if i >= most/2 || look%2 == 0 {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
+
+// addSystem and addGPU keep a sample. The caller holds the lock.
+func (w *Sampler) addSystem(s SystemSample) {
+	w.series.System = thinned(append(w.series.System, s), maxSamples, func(s *SystemSample) time.Duration { return s.At })
+}
+
+func (w *Sampler) addGPU(s GPUSample) {
+	w.series.GPUs = thinned(append(w.series.GPUs, s), 4*maxSamples, func(s *GPUSample) time.Duration { return s.At })
+}
+
+// nvidia asks nvidia-smi once, then lets one print for as long as the watch lasts.
+func (w *Sampler) nvidia(ctx context.Context, s source, every time.Duration, looked func()) {
+	fields := append([]string{"index"}, nvidiaSampled...)
+	once, cancel := context.WithTimeout(ctx, readyWithin)
+	rows, names, err := s.queryNvidiaNames(once, fields)
+	cancel()
+	w.enter(rows)
+	looked()
+	if err == nil && s.follow == nil {
+		err = errors.New("this machine is a recorded one")
+	}
+	if err != nil {
+		if !errors.Is(err, errNoTool) && !errors.Is(err, errNoDevices) {
+			w.why("nvidia", err)
+		}
+		return
+	}
+	out, err := s.follow(ctx, "nvidia-smi", "--query-gpu="+strings.Join(names, ","), "--format=csv,noheader,nounits", "-lms", strconv.FormatInt(every.Milliseconds(), 10))
+	if err != nil {
+		w.why("nvidia", err)
+		return
+	}
+	follows := func(on bool) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.following = on
+	}
+	follows(true)
+	defer follows(false)
+	err = w.lines(out, func(line string) error {
+		rows, err := parseNvidia(names, line)
+		if err == nil {
+			renamed(rows, fields)
+			w.enter(rows)
+		}
+		return err
+	})
+	if ctx.Err() == nil {
+		w.why("nvidia", fmt.Errorf("nvidia-smi ended: %w", cmp.Or(err, io.EOF)))
+	}
+}
+
+// enter keeps rows of nvidia-smi.
+func (w *Sampler) enter(rows []nvidiaRow) {
+	at := w.now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, row := range rows {
+		if n, err := strconv.Atoi(row["index"]); err == nil && n >= 0 && n < 1024 {
+			w.addGPU(sampleOf(at, n, row.sampled()))
+		}
+	}
+}
+
+// badLines is how many lines in a row that are not understood end the reading.
+const badLines = 8
+
+// lines hands on the lines that a command prints, until it ends or prints rubbish.
+func (w *Sampler) lines(out io.ReadCloser, take func(string) error) error {
+	defer out.Close()
+	scan := bufio.NewScanner(out)
+	scan.Buffer(make([]byte, 0, 4096), 64<<10)
+	bad := 0
+	for scan.Scan() {
+		if strings.TrimSpace(scan.Text()) == "" {
+			continue
+		}
+		err := take(scan.Text())
+		if err == nil {
+			bad = 0
+			continue
+		}
+		if bad++; bad >= badLines {
+			return err
+		}
+	}
+	return scan.Err()
+}
+
+// follower is a command of the system that prints when something changes.
+type follower struct {
+	part string // of the series
+	name string
+	args []string
+	take func(line string, s *SystemSample) bool // enters what a line says; false where it says nothing
+}
+
+// follow keeps what such a command says: a sample of its own for each change.
+func (w *Sampler) follow(ctx context.Context, s source, f follower) {
+	if s.follow == nil {
+		return
+	}
+	out, err := s.follow(ctx, f.name, f.args...)
+	if err == nil {
+		err = w.lines(out, func(line string) error {
+			sample := SystemSample{At: w.now()}
+			if f.take(line, &sample) {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				w.addSystem(sample)
+			}
+			return nil
+		})
+	}
+	if ctx.Err() == nil {
+		w.why(f.part, fmt.Errorf("%s ended: %w", f.name, cmp.Or(err, io.EOF)))
+	}
+}
+
+// seen gives copies of what there is so far.
+func (w *Sampler) seen() (system []SystemSample, gpus []GPUSample, base time.Duration, reasons map[string]string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	reasons = map[string]string{}
+	for k, v := range w.series.Reasons {
+		reasons[k] = v
+	}
+	return slices.Clone(w.series.System), slices.Clone(w.series.GPUs), w.base, reasons
+}
