@@ -112,6 +112,8 @@ type Found struct {
 	Models  []Model `json:"models"`
 	Note    string  `json:"note,omitempty"` // why it can't be used, or what is odd about it
 	Usable  bool    `json:"usable"`
+	// Simulated is a simulator that answers as this backend: bench never chooses it unasked.
+	Simulated bool `json:"simulated,omitempty"`
 }
 
 // Model is a model that a backend offers.
@@ -162,25 +164,26 @@ type Session interface {
 
 // Info describes an open session.
 type Info struct {
-	Backend    string            // Spec.Name
-	Version    string            // the server's own word; empty where it has none
-	Build      string            // build flags or compute back end; empty where not known
-	URL        string            // base URL, no credentials
-	URLKind    string            // "loopback", "lan" or "remote"
-	Attached   bool              // the server ran before us
-	Sized      bool              // Open shaped what serves to its Need, also where it is attached: rows of another need want another Open
-	Model      Model             //
-	ContextMax int               // tokens that one stream may use in this session; 0 where not known
-	Parallel   int               // streams that the server really runs at once; 0 where not known
-	Template   int               // prompt tokens that the chat template puts before the first message's text; NotKnown where not known
-	CacheBlock int               // prompt cache granularity in tokens; 1 where the cache is exact or unknown
-	Simulated  bool              //
-	IgnoresEOS bool              // the backend can be told to generate on past the end of text
-	ColdAsked  bool              // the backend can be told, per request, to reuse nothing
-	Metadata   map[string]string // raw extras worth keeping, no paths, no secrets
-	Flags      map[string]string // flags of docs/measurement.md section 6 that hold for the whole session, with evidence
-	Price      *Price            // what the service says that it charges; nil where it does not say
-	WhyNot     map[string]string // why a field is not known, by its name in the result: "model.digest", "model.quant"
+	Backend     string            // Spec.Name
+	Version     string            // the server's own word; empty where it has none
+	Build       string            // build flags or compute back end; empty where not known
+	URL         string            // base URL, no credentials
+	URLKind     string            // "loopback", "lan" or "remote"
+	Attached    bool              // the server ran before us
+	Sized       bool              // Open shaped what serves to its Need, also where it is attached: rows of another need want another Open
+	AnyParallel bool              // what was opened runs any number of streams as well as if it had been opened for just so many
+	Model       Model             //
+	ContextMax  int               // tokens that one stream may use in this session; 0 where not known
+	Parallel    int               // streams that the server really runs at once; 0 where not known
+	Template    int               // prompt tokens that the chat template puts before the first message's text; NotKnown where not known
+	CacheBlock  int               // prompt cache granularity in tokens; 1 where the cache is exact or unknown
+	Simulated   bool              //
+	IgnoresEOS  bool              // the backend can be told to generate on past the end of text
+	ColdAsked   bool              // the backend can be told, per request, to reuse nothing
+	Metadata    map[string]string // raw extras worth keeping, no paths, no secrets
+	Flags       map[string]string // flags of docs/measurement.md section 6 that hold for the whole session, with evidence
+	Price       *Price            // what the service says that it charges; nil where it does not say
+	WhyNot      map[string]string // why a field is not known, by its name in the result: "model.digest", "model.quant"
 }
 
 // Price is what a service charges, in US dollars.
@@ -225,7 +228,8 @@ const AnySlot = -1
 
 // The optional interfaces of a Session.
 type (
-	// Tokenizer renders a prompt as Stream would and gives its token ids, template included.
+	// Tokenizer renders a prompt as Stream would and gives its token ids, template included. ErrUnsupported: it does so for
+	// other kinds of prompt only (some know no tools).
 	Tokenizer interface {
 		Tokenize(ctx context.Context, p Prompt) ([]int32, error)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/llm-speed/llm-speed/builtins"
@@ -41,9 +42,12 @@ const (
 	probeTokens = 3 * 64
 )
 
-// expect runs the programs of all rows that are to be run without a backend and adds up what they ask for.
+// expect runs, where it matters, the programs of all rows that are to be run without a backend and adds up what they ask for.
 func (r *run) expect(ctx context.Context, s *session) Estimate {
 	e := Estimate{Price: s.info.Price, rows: map[string]rowEstimate{}}
+	if r.opt.Spec.Kind != drivers.Hosted && r.opt.MaxTokens == 0 {
+		return e // neither money nor a ceiling is in play
+	}
 	batches := map[int]bool{}
 	for i := range r.rows {
 		row := &r.rows[i]
@@ -79,7 +83,9 @@ func (r *run) expect(ctx context.Context, s *session) Estimate {
 func (r *run) dry(ctx context.Context, s *session, row *RowPlan, program Program, batches map[int]bool) rowEstimate {
 	ctx, cancel := context.WithTimeout(ctx, dryRun)
 	defer cancel()
-	h := &dryHost{r: r, s: s, row: row, batches: batches}
+	wide := *row
+	wide.Need.Context, wide.Need.Parallel = math.MaxInt/2, maxParallel // what does not fit is the run's to say
+	h := &dryHost{rehearsal: rehearsal{row: &wide, known: true}, r: r, s: s, batches: batches}
 	err := program.Run(ctx, h, builtins.Point{Params: row.params, Point: row.Point, Metrics: metricNames(row.workload)})
 	var skip *builtins.SkipError
 	if err != nil && !errors.As(err, &skip) {
@@ -88,12 +94,11 @@ func (r *run) dry(ctx context.Context, s *session, row *RowPlan, program Program
 	return h.sum
 }
 
-// dryHost answers a program with made-up figures and sends nothing.
+// dryHost is a rehearsal that adds up what a backend would be sent.
 type dryHost struct {
+	rehearsal
 	r       *run
 	s       *session
-	row     *RowPlan
-	prompts []int // tokens
 	sum     rowEstimate
 	batches map[int]bool
 }
@@ -101,29 +106,31 @@ type dryHost struct {
 var _ builtins.Host = (*dryHost)(nil)
 
 // Prompt guesses a prompt's tokens, and adds what it takes to fit it.
-func (h *dryHost) Prompt(_ context.Context, spec builtins.PromptSpec) (builtins.Prompt, error) {
-	if len(h.prompts) >= maxPrompts {
-		return builtins.Prompt{}, errors.New("too many prompts")
+func (h *dryHost) Prompt(ctx context.Context, spec builtins.PromptSpec) (builtins.Prompt, error) {
+	p, err := h.rehearsal.Prompt(ctx, spec)
+	if err != nil {
+		return p, err
 	}
 	tokens := templateTokens + int(float64(bytesOf(drivers.Prompt{Messages: spec.Messages, Tools: spec.Tools})+len(spec.Text))/usualBytes)
 	switch {
 	case spec.Tokens > 0:
 		tokens = spec.Tokens
 		h.fit(tokens)
-	case spec.Extends > 0 && spec.Extends <= len(h.prompts):
+	case spec.Extends > 0:
 		tokens += h.prompts[spec.Extends-1] - templateTokens
 	}
-	for _, p := range spec.Parts {
-		tokens += p.Tokens
+	for _, part := range spec.Parts {
+		tokens += part.Tokens
 	}
-	h.prompts = append(h.prompts, tokens)
-	return builtins.Prompt{ID: len(h.prompts), Tokens: &tokens}, nil
+	h.prompts[p.ID-1] = tokens
+	p.Tokens = &tokens
+	return p, nil
 }
 
 // fit adds the requests that fittedByServer makes for a prompt of its own.
 func (h *dryHost) fit(target int) {
 	switch {
-	case h.s.caps.Tokenizer != nil, h.s.caps.Counter != nil, h.r.common(h.s):
+	case h.s.caps.Tokenizer != nil, h.s.caps.Counter != nil, h.r.common(h.s) && target > leastCommon:
 	case target > mostCounted:
 		h.sum.requests += 2
 		h.sum.prompt += int(usualPerWord*3000) + 2*templateTokens
@@ -136,44 +143,21 @@ func (h *dryHost) fit(target int) {
 }
 
 // Stream adds up what a release sends.
-func (h *dryHost) Stream(_ context.Context, spec builtins.StreamSpec) (builtins.Batch, error) {
-	if h.sum.requests > maxStreams {
-		return builtins.Batch{}, errors.New("too many streams")
+func (h *dryHost) Stream(ctx context.Context, spec builtins.StreamSpec) (builtins.Batch, error) {
+	b, err := h.rehearsal.Stream(ctx, spec)
+	if err != nil {
+		return b, err
 	}
-	one, n := 1.0, spec.OutputTokens
-	out := builtins.Batch{AggregateTPS: &one, OverlapMs: &one, WallMs: &one}
 	for _, id := range spec.Prompts {
-		if id < 1 || id > len(h.prompts) {
-			return builtins.Batch{}, errors.New("no such prompt")
-		}
 		h.sum.requests++
 		h.sum.prompt += h.prompts[id-1]
-		h.sum.output += n
-		tokens, none := h.prompts[id-1], 0
-		out.Streams = append(out.Streams, builtins.Stream{
-			TTFTms: &one, TTFAms: &one, DecodeTPS: &one, AnswerTPS: &one, WallMs: &one,
-			Prompt: &tokens, Cached: &none, Output: &n, Reasoning: &none, Flags: []string{},
-		})
+		h.sum.output += spec.OutputTokens
 	}
 	h.batches[len(spec.Prompts)] = true
-	return out, nil
-}
-
-// CacheStats knows nothing.
-func (h *dryHost) CacheStats(context.Context) (*builtins.CacheStats, error) {
-	return nil, nil //nolint:nilnil // nil is how the builtin says that the backend exposes none
+	return b, nil
 }
 
 // Fingerprint is what a pass would see.
 func (h *dryHost) Fingerprint(ctx context.Context) (json.RawMessage, error) {
 	return (&passHost{r: h.r, s: h.s, row: h.row}).Fingerprint(ctx)
 }
-
-// Elapsed is made up.
-func (h *dryHost) Elapsed() time.Duration { return time.Second }
-
-// Record keeps nothing.
-func (h *dryHost) Record(string, float64) error { return nil }
-
-// Log says nothing: the program will say it again.
-func (h *dryHost) Log(string) {}

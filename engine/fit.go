@@ -174,8 +174,12 @@ func (h *passHost) fitted(ctx context.Context, label string, target int, salted 
 	return best, &bestCount, head, nil
 }
 
-// commonWords are the lengths of the two texts that all prompts of a hosted session are fitted by.
-var commonWords = [...]int{200, 2400}
+// commonWords are the lengths of the texts that all prompts of a hosted session are fitted by.
+var commonWords = [...]int{40, 40, 300, 300, 900, 900}
+
+// leastCommon is the target, in tokens, up to which each prompt is counted by itself all the same: there a line misses by
+// more, and counting costs little.
+const leastCommon = 256
 
 // common reports whether a session's prompts are fitted by one line for all: where each request costs money and nothing else
 // counts. The line is the same whatever was fitted before it; a prompt that misses its target by more than 1 % says so by
@@ -184,26 +188,63 @@ func (r *run) common(s *session) bool {
 	return r.opt.Spec.Kind == drivers.Hosted && s.caps.Tokenizer == nil && s.caps.Counter == nil
 }
 
-// commonLine learns that line; it has no points where the service does not count.
-func (h *passHost) commonLine(ctx context.Context) (fitModel, error) {
-	for _, words := range commonWords {
-		if len(h.s.line.points) == len(commonWords) || h.s.uncounted {
-			break
-		}
-		_, tr, err := h.r.unmeasured(ctx, h.s, h.generated(text{label: fmt.Sprintf("fit/%d", words), words: words, salt: true}), 2)
+// byteLine says how many tokens a generated prompt of so many bytes has: bytes tell more than words do, since words of one
+// text are longer than those of another.
+type byteLine struct {
+	base, perByte float64
+	known, failed bool
+}
+
+func (l byteLine) tokens(bytes int) float64 { return l.base + l.perByte*float64(bytes) }
+
+// learnLine learns a session's line from a few short requests, once: the one with the least squares through their counts.
+// It stays unknown where the service does not count.
+func (h *passHost) learnLine(ctx context.Context) error {
+	if h.s.line.known || h.s.line.failed {
+		return nil
+	}
+	var n, x, y, xx, xy float64
+	for i, words := range commonWords {
+		p := h.generated(text{label: fmt.Sprintf("fit/%d", i), words: words, salt: true})
+		_, tr, err := h.r.unmeasured(ctx, h.s, p, 2)
 		if err != nil {
-			return fitModel{}, fmt.Errorf("learn how many tokens a prompt has: %w", err)
+			return fmt.Errorf("learn how many tokens a prompt has: %w", err)
 		}
 		if !tr.Counts.Prompt.Known() {
-			h.s.uncounted = true
-			break
+			h.s.line.failed = true
+			return nil
 		}
-		h.s.line.learn(words, tr.Counts.Prompt.N)
+		bytes, tokens := float64(bytesOf(p)), float64(tr.Counts.Prompt.N)
+		n, x, y, xx, xy = n+1, x+bytes, y+tokens, xx+bytes*bytes, xy+bytes*tokens
 	}
-	if h.s.uncounted {
-		return fitModel{}, nil
+	perByte := (n*xy - x*y) / (n*xx - x*x)
+	if perByte <= 0 {
+		h.s.line.failed = true // whatever that service counts, it is not this text
+		return nil
 	}
-	return h.s.line, nil
+	h.s.line = byteLine{base: (y - perByte*x) / n, perByte: perByte, known: true}
+	return nil
+}
+
+// fittedByLine finds the text whose bytes come nearest to the target by the session's line.
+func (h *passHost) fittedByLine(ctx context.Context, x text, target int) (drivers.Prompt, error) {
+	if err := h.learnLine(ctx); err != nil || !h.s.line.known {
+		return h.generated(x), err
+	}
+	guess := func() float64 { return h.s.line.tokens(bytesOf(h.generated(x))) }
+	if x.words = 0; guess() > float64(target) { // too long as it is
+		x.tight = true
+	}
+	low, high := 0, 2*target+64 // no word has less than half a token
+	for low < high {
+		if x.words = (low + high + 1) / 2; guess() <= float64(target) {
+			low = x.words
+		} else {
+			high = x.words - 1
+		}
+	}
+	x.words = low
+	return h.generated(x), nil
 }
 
 // mostCounted is the longest prompt that is sent only to be counted; longer ones are extrapolated.
@@ -213,17 +254,14 @@ const mostCounted = 4096
 // salt where that is short, else of its beginning. Where nobody counts, words stand for tokens and the row says so.
 func (h *passHost) fittedByServer(ctx context.Context, label string, target int, salted bool) (drivers.Prompt, error) {
 	x := text{label: label, salt: salted, words: max(int(float64(target-60)/usualPerWord), 0)}
-	if h.r.common(h.s) {
-		line, err := h.commonLine(ctx)
-		if len(line.points) > 0 {
-			x.words = line.words(target)
-		}
-		return h.generated(x), err
+	if h.r.common(h.s) && target > leastCommon {
+		return h.fittedByLine(ctx, x, target)
 	}
 	ask := func(words int) (int, error) {
 		probe := x
 		probe.words, probe.saltLabel = words, fmt.Sprintf("%s/count/%d", label, words)
-		if h.s.caps.Counter != nil {
+		if h.s.caps.Counter != nil { // it keeps nothing, so that the very prompt can be counted
+			probe.saltLabel = ""
 			n, err := h.s.caps.Counter.CountTokens(ctx, h.generated(probe))
 			if err != nil {
 				return 0, fmt.Errorf("learn how many tokens a prompt has: %w", err)
@@ -239,7 +277,7 @@ func (h *passHost) fittedByServer(ctx context.Context, label string, target int,
 		}
 		return tr.Counts.Prompt.N, nil
 	}
-	if target > mostCounted {
+	if target > mostCounted && h.s.caps.Counter == nil {
 		own := fitModel{}
 		for _, words := range []int{600, 2400} {
 			n, err := ask(words)

@@ -80,6 +80,10 @@ func (h *passHost) textTokens(ctx context.Context, tr stream.Transcript) int {
 	return with - without
 }
 
+// statesPrefill reports whether a server gives its prefill time with the tokens that it was spent on. A time without them is no
+// rate: the client's estimate takes its place.
+func statesPrefill(t stream.ServerTiming) bool { return t.Prefill > 0 && t.PromptTokens.Known() }
+
 // prefill is the prefill rate by the server's own time where it states one, else the client's estimate against the cold
 // probe (measurement.md section 3).
 //
@@ -88,7 +92,7 @@ func (h *passHost) prefill(m *measured, alone bool) (measure.Value, string) {
 	if m.ServerPrefill.Known {
 		return m.ServerPrefill, measure.PrefillServer
 	}
-	if m.tr.Server.Prefill > 0 || h.s.probe == nil {
+	if statesPrefill(m.tr.Server) || h.s.probe == nil {
 		return m.ServerPrefill, ""
 	}
 	probe := h.s.probe

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/http"
 	"slices"
 	"time"
 
@@ -18,6 +19,9 @@ const (
 	mostRepeats = 4
 	// patience is how long a run waits for rate limits in all where no --max-time says otherwise.
 	patience = 10 * time.Minute
+	// firstBackoff is how long a request waits after a refusal that names no time, by its headers or in its stream; each
+	// further one waits twice as long.
+	firstBackoff = 5 * time.Second
 	// tellWait is how long a wait is at least to be worth a line of its own.
 	tellWait = 5 * time.Second
 )
@@ -37,7 +41,7 @@ func (p *pauses) add(why string) {
 
 // pace waits until the service's limits leave room for so many requests. Waits come one at a time: requests that wait for
 // the same limit wait together.
-func (r *run) pace(ctx context.Context, s *session, p *pauses, requests, prompt, output int) error {
+func (r *run) pace(ctx context.Context, s *session, requests, prompt, output int) error {
 	if s.caps.Pacer == nil {
 		return nil
 	}
@@ -51,10 +55,8 @@ func (r *run) pace(ctx context.Context, s *session, p *pauses, requests, prompt,
 		if err := r.rest(ctx, wait, why); err != nil {
 			return err
 		}
-		if p != nil {
-			p.waited += wait
-			p.add(why)
-		}
+		r.pauses.waited += wait
+		r.pauses.add(why)
 	}
 }
 
@@ -96,7 +98,7 @@ func roundUp(d time.Duration) time.Duration {
 // again decides about a request that failed: whether it is sent once more, after what the service asked for. A service that
 // refused for a field of the request is asked without it; one that refused for its limits, after a wait, which the next
 // pace takes. What failed was no sample: nothing, or not all, was generated.
-func (r *run) again(s *session, err error, try int) (why string, ok bool) {
+func (r *run) again(ctx context.Context, s *session, err error, try int) (why string, ok bool) {
 	if err == nil || try >= mostRepeats {
 		return "", false
 	}
@@ -109,11 +111,33 @@ func (r *run) again(s *session, err error, try int) (why string, ok bool) {
 	if s.caps.Pacer == nil || !errors.Is(err, drivers.ErrRateLimited) && !errors.Is(err, drivers.ErrOverloaded) {
 		return "", false
 	}
+	why = err.Error()
+	wait := firstBackoff << try
 	var api *drivers.APIError
 	if errors.As(err, &api) {
-		return fmt.Sprintf("refused with HTTP %d: %v", api.Status, api.Kind), true
+		why = fmt.Sprintf("refused with HTTP %d: %v", api.Status, api.Kind)
+		if api.Status == http.StatusOK {
+			why = fmt.Sprintf("given up inside the stream: %v", api.Kind)
+		}
+		if api.RetryAfter > 0 {
+			wait = api.RetryAfter
+		}
 	}
-	return err.Error(), true
+	return why, r.backOff(ctx, s, wait, why)
+}
+
+// backOff waits where the service's limits, as far as they are known, ask for no wait, although it has just refused.
+func (r *run) backOff(ctx context.Context, s *session, wait time.Duration, why string) bool {
+	r.pacing.Lock()
+	defer r.pacing.Unlock()
+	if known, _ := s.caps.Pacer.Pace(1, 1, 1); known > 0 {
+		return true // the next pace waits for it
+	}
+	if r.rest(ctx, wait, why) != nil {
+		return false // no time is left: the error that there is stays
+	}
+	r.pauses.waited += wait
+	return true
 }
 
 // refusal is the first error of a batch that again could do something about; nil where there is none.

@@ -153,7 +153,12 @@ func (h *passHost) realise(ctx context.Context, p *prompt, spec builtins.PromptS
 		return h.r.redact(err)
 	}
 	if p.reuse && h.s.caps.Tokenizer != nil {
-		if p.ids, err = h.s.caps.Tokenizer.Tokenize(ctx, p.Prompt); err != nil {
+		p.ids, err = h.s.caps.Tokenizer.Tokenize(ctx, p.Prompt)
+		if errors.Is(err, drivers.ErrUnsupported) {
+			p.ids = nil // a kind of prompt that this tokenizer does not know: the server's own count has to do
+			return nil
+		}
+		if err != nil {
 			return h.r.redact(fmt.Errorf("count the tokens of a prompt: %w", err))
 		}
 		n := len(p.ids)
@@ -261,7 +266,7 @@ func (h *passHost) taken(ctx context.Context, ps []*prompt, spec builtins.Stream
 			most[i] = h.r.most(p.Prompt, p.count, spec.OutputTokens)
 			in += most[i] - spec.OutputTokens
 		}
-		if err := h.r.pace(ctx, h.s, &h.out.pauses, len(ps), in, len(ps)*spec.OutputTokens); err != nil {
+		if err := h.r.pace(ctx, h.s, len(ps), in, len(ps)*spec.OutputTokens); err != nil {
 			return nil, nil, err
 		}
 		if err := h.r.ledger.reserve(in + len(ps)*spec.OutputTokens); err != nil {
@@ -273,12 +278,12 @@ func (h *passHost) taken(ctx context.Context, ps []*prompt, spec builtins.Stream
 			tr, _ := h.s.Decode(recs[i])
 			h.r.ledger.settle(most[i], bytesOf(p.Prompt), &recs[i], tr.Counts)
 		}
-		why, again := h.r.again(h.s, h.refusal(recs, errs), try)
+		why, again := h.r.again(ctx, h.s, h.refusal(recs, errs), try)
 		if !again || ctx.Err() != nil {
-			return recs, errs, nil
+			return recs, errs, nil //nolint:nilerr // what failed is in errs, a row keeps it
 		}
-		h.out.pauses.repeated++
-		h.out.pauses.add(why)
+		h.r.pauses.repeated++
+		h.r.pauses.add(why)
 		for i, p := range ps {
 			if recs[i].Status >= 400 || !p.spec.Cold || p.seen {
 				continue
@@ -407,7 +412,7 @@ func (h *passHost) Fingerprint(context.Context) (json.RawMessage, error) {
 }
 
 // Elapsed is the time since the pass began, without pauses.
-func (h *passHost) Elapsed() time.Duration { return h.r.clock.Now() - h.began - h.out.pauses.waited }
+func (h *passHost) Elapsed() time.Duration { return h.r.clock.Now() - h.began - h.r.pauses.waited }
 
 // Record keeps a value of a declared metric.
 func (h *passHost) Record(metric string, value float64) error {

@@ -48,6 +48,7 @@ type run struct {
 	ledger ledger        // tokens that all requests took
 	pacing sync.Mutex    // one wait for a rate limit at a time
 	waited time.Duration // for rate limits, in all
+	pauses pauses        // of the pass that runs
 
 	estimate     Estimate
 	ceilingSkips int // rows that the ceiling kept from being begun
@@ -438,13 +439,14 @@ func (r *run) one(ctx context.Context, at int, s *session) error {
 	n := len(st.passes) + 1
 	r.opt.Watch.Live.set(func(l *Live) { l.pass, l.of = n, max(row.Passes, n) })
 	h := &passHost{r: r, s: s, row: row, pass: n, began: r.clock.Now(), cuts: r.ledger.refused()}
-	h.out.pass = n
+	h.out.pass, r.pauses = n, pauses{}
 	if s.caps.CacheStatser != nil {
 		if c, err := s.caps.CacheStatser.CacheStats(ctx); err == nil {
 			h.cache0 = &c
 		}
 	}
 	err := st.program.Run(ctx, h, builtins.Point{Params: row.params, Point: row.Point, Metrics: metricNames(row.workload)})
+	h.out.pauses = r.pauses
 	h.out.took = r.clock.Now() - h.began - h.out.pauses.waited
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

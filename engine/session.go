@@ -28,8 +28,7 @@ type session struct {
 	probe   *coldProbe   // P0 of measurement.md section 3; nil until taken
 	heads   heads
 
-	line      fitModel // tokens by words, for all prompts of a hosted session
-	uncounted bool     // the service does not count prompts
+	line byteLine // by which all prompts of a hosted session are fitted
 }
 
 // needFor gives the need that a session opened for rows[at] should have: its own, widened to the ordinary rows of the
@@ -48,12 +47,13 @@ func needFor(rows []RowPlan, at int) drivers.Need {
 }
 
 // serves reports whether an open session will do for a row. An attached server is what it is; one of our own is neither
-// too small, nor shaped for another parallelism, nor blown up for a longer context than the row's class.
+// too small, nor shaped for another parallelism where that matters to it, nor blown up for a longer context than the row's
+// class.
 func (s *session) serves(n suite.Need) bool {
 	if s.fixed() {
 		return true
 	}
-	if s.need.Parallel != n.Parallel || s.need.Context < n.Context {
+	if s.need.Parallel != n.Parallel && !s.info.AnyParallel || s.need.Context < n.Context {
 		return false
 	}
 	return s.need.Context <= ordinaryContext || n.Context > ordinaryContext

@@ -175,7 +175,7 @@ func (r *run) energy(sensor string, st *rowState) *record.Energy {
 		}
 	}
 	e := &record.Energy{Method: sensor, Reasons: record.Reasons{}}
-	why := ""
+	var why string
 	if e.DecodeJ, e.PerOutputToken, why = decode.result(); why != "" {
 		e.Reasons["per_output_token"], e.Reasons["decode_j"] = why, why
 	}

@@ -36,7 +36,7 @@ func (h *passHost) warm(ctx context.Context, parallel int) error {
 	h.r.doing("warming up")
 	trs := make([]stream.Transcript, parallel)
 	errs := make([]error, parallel)
-	if err := h.r.pace(ctx, h.s, nil, parallel, parallel*(templateTokens+warmPrompt), parallel*warmTokens); err != nil {
+	if err := h.r.pace(ctx, h.s, parallel, parallel*(templateTokens+warmPrompt), parallel*warmTokens); err != nil {
 		return err
 	}
 	var wg sync.WaitGroup
@@ -51,7 +51,7 @@ func (h *passHost) warm(ctx context.Context, parallel int) error {
 		}
 	}
 	h.s.warmed[parallel] = true
-	h.s.timings = trs[0].Server.Prefill > 0
+	h.s.timings = statesPrefill(trs[0].Server)
 	if h.s.timings || h.s.probe != nil {
 		return nil
 	}
@@ -91,7 +91,7 @@ func (r *run) unmeasured(ctx context.Context, s *session, p drivers.Prompt, outp
 	bytes := bytesOf(p)
 	for try := 0; ; try++ {
 		most := r.most(p, nil, output)
-		if err := r.pace(ctx, s, nil, 1, most-output, output); err != nil {
+		if err := r.pace(ctx, s, 1, most-output, output); err != nil {
 			return stream.Recording{}, stream.Transcript{}, err
 		}
 		if err := r.ledger.reserve(most); err != nil {
@@ -99,7 +99,7 @@ func (r *run) unmeasured(ctx context.Context, s *session, p drivers.Prompt, outp
 		}
 		rec, tr, err := r.once(ctx, s, p, output)
 		r.ledger.settle(most, bytes, &rec, tr.Counts)
-		if _, again := r.again(s, err, try); !again || ctx.Err() != nil {
+		if _, again := r.again(ctx, s, err, try); !again || ctx.Err() != nil {
 			return rec, tr, err
 		}
 	}

@@ -85,7 +85,7 @@ func (v num) or(w num) num {
 func Decode(rec stream.Recording) (stream.Transcript, error) {
 	switch {
 	case rec.Status >= 400:
-		return stream.Transcript{}, httpx.StatusError(rec.Status, rec.Data, rec.Header["retry-after"])
+		return stream.Transcript{}, refused(rec)
 	case rec.Status >= 300:
 		return stream.Transcript{}, fmt.Errorf("%w: HTTP %d sends elsewhere; give the final URL", drivers.ErrProtocol, rec.Status)
 	}
@@ -101,6 +101,16 @@ func Decode(rec stream.Recording) (stream.Transcript, error) {
 	return t, err
 }
 
+// refused makes the error of an HTTP error answer. A prompt that does not fit has no type of its own, only words.
+func refused(rec stream.Recording) error {
+	err := httpx.StatusError(rec.Status, rec.Data, rec.Header["retry-after"])
+	var api *drivers.APIError
+	if errors.As(err, &api) && api.Status == 400 && (strings.Contains(api.Message, "prompt is too long") || strings.Contains(api.Message, "exceed context limit")) {
+		api.Kind = drivers.ErrContextLength
+	}
+	return err
+}
+
 // Began reports whether a recording, which may still go on, holds an event that carries tokens.
 func Began(rec stream.Recording) bool {
 	t, _ := Decode(rec)
@@ -109,15 +119,15 @@ func Began(rec stream.Recording) bool {
 
 // decoder gathers what the events of one stream say.
 type decoder struct {
-	events   []stream.Event
-	usage    usage
-	model    string
-	stop     string
-	final    bool // the counts of the end were seen: those of the start are none
-	thought  bool
-	done     bool
-	open     bool // the body ended inside a line
-	spoke    bool // an event was understood
+	events  []stream.Event
+	usage   usage
+	model   string
+	stop    string
+	final   bool // the counts of the end were seen: those of the start are none
+	thought bool
+	done    bool
+	open    bool // the body ended inside a line
+	spoke   bool // an event was understood
 }
 
 // read goes through the events until the end, an error, or the end of the body.

@@ -93,7 +93,7 @@ func conversation(p drivers.Prompt, reuse bool) map[string]any {
 func calls(cs []chat.ToolCall) []block {
 	var bs []block
 	for _, c := range cs {
-		input := json.RawMessage(c.Arguments)
+		input := c.Arguments
 		if len(bytes.TrimSpace(input)) == 0 {
 			input = json.RawMessage("{}")
 		}

@@ -66,7 +66,7 @@ func detect(ctx context.Context, c drivers.Config) ([]drivers.Found, error) {
 	}
 	u, err := httpx.ParseBase(c.URL)
 	if err != nil || !owned(u) {
-		return nil, nil //nolint:nilerr // whoever the URL is for says what is wrong with it
+		return nil, nil // whoever the URL is for says what is wrong with it
 	}
 	if !apikey.Of(c, keyName).IsSet() {
 		f.Note = "no key: set " + keyName

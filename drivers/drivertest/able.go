@@ -16,7 +16,16 @@ func checkAble(t *testing.T, s *Suite) {
 	if err != nil || derr != nil {
 		t.Fatalf("stream: %v, decode: %v", err, derr)
 	}
-	info, caps, a := b.ses.Info(), drivers.CapsOf(b.ses), s.Spec.Able
+	ableIs(t, s.Spec, b.ses, rec, tr)
+	if (s.Spec.Live.Date == "") != (s.Spec.Live.Version == "" && s.Spec.Live.How == "") {
+		t.Errorf("Spec.Live is half filled: %+v", s.Spec.Live)
+	}
+}
+
+// ableIs holds the declarations to one session and one stream.
+func ableIs(t *testing.T, spec drivers.Spec, ses drivers.Session, rec stream.Recording, tr stream.Transcript) {
+	t.Helper()
+	info, caps, a := ses.Info(), drivers.CapsOf(ses), spec.Able
 	counted := !slices.ContainsFunc(tr.Events, func(e stream.Event) bool { return e.Kind != stream.Silent && e.Tokens == stream.NotStated })
 	for _, c := range []struct {
 		name string
@@ -33,9 +42,6 @@ func checkAble(t *testing.T, s *Suite) {
 		case c.says.Is == drivers.HasNot && c.seen:
 			t.Errorf("Spec.Able.%s says no (%s), and it is there", c.name, c.says.How)
 		}
-	}
-	if (s.Spec.Live.Date == "") != (s.Spec.Live.Version == "" && s.Spec.Live.How == "") {
-		t.Errorf("Spec.Live is half filled: %+v", s.Spec.Live)
 	}
 }
 

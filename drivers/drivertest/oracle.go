@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	tries   = 5                     // how often a case is served until its figures are right once: other programs make single ones late
+	tries   = 8                     // how often a case is served until its figures are right once: other programs make single ones late
 	longest = 80 * time.Millisecond // what a case takes over the socket; longer timetables are run faster
 	cuts    = 3                     // sets of cuttings of each case
 )
@@ -160,6 +160,9 @@ func (b *bench) serve(t *testing.T, c *oracle.Case) {
 		truth := c.Truth(p.Moments)
 		now := map[string]string{"flags": judge.WrongFlags(c, &s)}
 		for _, f := range judge.Figures(c, &s, &truth) {
+			if f.Name == "p50" || f.Name == "p95" {
+				f.Slack = 1 // ms: in a timetable run faster the gaps are about as long as the scheduler's whims
+			}
 			now[f.Name] = f.Wrong(false)
 		}
 		if wrong == nil {

@@ -26,10 +26,7 @@ const closest = 1400 * time.Microsecond
 
 // NewPlay lays a case out to take no more time than given, as far as its writes do not come too close to each other then.
 func NewPlay(c *oracle.Case, within time.Duration) *Play {
-	p := &Play{Case: c, Scale: 1, Moments: make([]time.Duration, len(c.Writes)), Over: make(chan struct{})}
-	if last := c.Writes[len(c.Writes)-1].At; last > within {
-		p.Scale = float64(within) / float64(last)
-	}
+	p := PlayWithin(c, within)
 	before := time.Duration(-1)
 	for _, w := range c.Writes {
 		if len(w.Marks) == 0 {
@@ -43,9 +40,18 @@ func NewPlay(c *oracle.Case, within time.Duration) *Play {
 	return p
 }
 
-// serve writes the case; false means that the connection is over. The timetable is absolute, so that one late write makes no
+// PlayWithin lays a case out to take no more time than given.
+func PlayWithin(c *oracle.Case, within time.Duration) *Play {
+	p := &Play{Case: c, Scale: 1, Moments: make([]time.Duration, len(c.Writes)), Over: make(chan struct{})}
+	if last := c.Writes[len(c.Writes)-1].At; last > within {
+		p.Scale = float64(within) / float64(last)
+	}
+	return p
+}
+
+// Serve writes the answer to a request that was there at the moment given; false means that the connection is over. The timetable is absolute, so that one late write makes no
 // other late; what is late all the same is noted as it was.
-func (p *Play) serve(c net.Conn, there time.Time) bool {
+func (p *Play) Serve(c net.Conn, there time.Time) bool {
 	defer close(p.Over)
 	k := p.Case
 	until := func(at time.Duration) {
@@ -59,6 +65,9 @@ func (p *Play) serve(c net.Conn, there time.Time) bool {
 	}
 	var head strings.Builder
 	fmt.Fprintf(&head, "HTTP/1.1 %d %s\r\n", status, http.StatusText(status))
+	if k.Header["Content-Type"] == "" {
+		head.WriteString("Content-Type: text/event-stream\r\n")
+	}
 	for _, name := range slices.Sorted(maps.Keys(k.Header)) {
 		fmt.Fprintf(&head, "%s: %s\r\n", name, k.Header[name])
 	}

@@ -171,7 +171,7 @@ func (s *Server) serve(c net.Conn) {
 			script.Status = http.StatusNotFound
 		}
 		if p := script.Play; p != nil {
-			if !p.serve(c, there) {
+			if !p.Serve(c, there) {
 				return
 			}
 			continue

@@ -2,6 +2,7 @@ package exllama
 
 import (
 	"context"
+	"errors"
 
 	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/drivers/internal/pyhelper"
@@ -13,15 +14,24 @@ const mostHeaders = 24
 // detect lists the backend where it can be imported, with the models that it could run. Nothing is imported: whether a GPU is
 // there shows at Open.
 func (f flavor) detect(ctx context.Context, c drivers.Config) ([]drivers.Found, error) {
-	python, env, err := f.interpreter(ctx, c)
-	version, has := env.Packages[f.name]
-	if err != nil && !has && c.Options[optPython] == "" {
-		return nil, nil // not installed: detect's own line says where was looked
+	found := f.installed(ctx, c)
+	if found == nil {
+		return nil, nil
 	}
-	found := drivers.Found{Backend: f.name, Binary: python, Version: version, Models: []drivers.Model{}, Usable: err == nil}
+	return []drivers.Found{*found}, nil
+}
+
+// installed is the backend as a Python package; nil where it is not there, and nobody has said which Python to look in.
+func (f flavor) installed(ctx context.Context, c drivers.Config) *drivers.Found {
+	python, env, err := f.interpreter(ctx, c, pyhelper.LookAround)
+	version, has := env.Packages[f.name]
+	if err != nil && !has && c.Options[optPython] == "" && !errors.Is(err, drivers.ErrTimeout) {
+		return nil
+	}
+	found := &drivers.Found{Backend: f.name, Binary: python, Version: version, Models: []drivers.Model{}, Usable: err == nil}
 	if err != nil {
 		found.Note = err.Error()
-		return []drivers.Found{found}, nil
+		return found
 	}
 	for i, m := range pyhelper.Find(pyhelper.Places(c.Env), f.wanted) {
 		if ctx.Err() != nil {
@@ -32,5 +42,5 @@ func (f flavor) detect(ctx context.Context, c drivers.Config) ([]drivers.Found, 
 	if len(found.Models) == 0 && c.Model == "" {
 		found.Note, found.Usable = "no "+f.quant+" model in Hugging Face's cache or ~/models; give its folder with --model", false
 	}
-	return []drivers.Found{found}, nil
+	return found
 }

@@ -187,7 +187,7 @@ class ExLlama(Backend):
                 self.generator.cancel(job.job)
                 self._leave(ident)
                 job.stream.end("cancelled", job.texts, {})
-        ended = []
+        brought, ended = [], []
         for r in self.generator.iterate() if self._active else []:
             job = self._jobs.get(r.get("identifier"))
             if job is None or r["stage"] != "streaming":
@@ -195,10 +195,11 @@ class ExLlama(Backend):
             ids, text = r.get("token_ids"), r.get("text", "")
             count = int(ids.shape[-1]) if ids is not None else 0
             if count or text:
-                job.stream.token(count)
+                brought.append((job.stream, count))
                 job.texts.append(text)
             if r["eos"]:
                 ended.append((job, r))
+        Stream.tokens_of_step(brought)
         for job, r in ended:
             self._leave(job.stream.ident)
             reason = str(r.get("eos_reason", ""))

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ const (
 const definition = "the helper's own stamps (time.perf_counter_ns): prefill = uncached prompt tokens from enqueue() to the first token, less the generator's time_enqueued; decode = the tokens after the first, from its stamp to the last one's. The generator's time_prefill and time_generate, which end and start before the first token's forward pass, stand in the extras"
 
 // interpreter finds the Python and looks whether the backend is in it.
-func (f flavor) interpreter(ctx context.Context, c drivers.Config) (string, pyhelper.Environment, error) {
+func (f flavor) interpreter(ctx context.Context, c drivers.Config, within time.Duration) (string, pyhelper.Environment, error) {
 	none := pyhelper.Environment{}
 	python, err := pyhelper.Interpreter(c.Options[optPython], c.Env)
 	switch {
@@ -34,7 +35,7 @@ func (f flavor) interpreter(ctx context.Context, c drivers.Config) (string, pyhe
 	case python == "":
 		return "", none, fmt.Errorf("%w: no python3 on PATH; install Python and %s, or give --opt python=PATH", drivers.ErrNotFound, f.name)
 	}
-	env, err := pyhelper.Look(ctx, python, f.name, "torch")
+	env, err := pyhelper.Look(ctx, within, python, f.name, "torch")
 	if err != nil {
 		return python, none, fmt.Errorf("look for %s: %w", f.name, err)
 	}
@@ -69,7 +70,7 @@ func (f flavor) open(ctx context.Context, c drivers.Config, n drivers.Need) (dri
 	if c.URL != "" {
 		return nil, fmt.Errorf("%w: %s runs in a helper process and has no URL; TabbyAPI, its server, is another backend", drivers.ErrUnsupported, f.name)
 	}
-	python, env, err := f.interpreter(ctx, c)
+	python, env, err := f.interpreter(ctx, c, pyhelper.LookToOpen)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +89,7 @@ func (f flavor) open(ctx context.Context, c drivers.Config, n drivers.Need) (dri
 	if err != nil {
 		return nil, fmt.Errorf("start the %s helper: %w", f.name, err)
 	}
-	s, err := f.load(ctx, h, folder, env, n)
+	s, err := f.load(ctx, h, folder, env, n, python, filepath.Join(pyhelper.Home(c.Env), "x"))
 	if err != nil {
 		_ = h.Close()
 		return nil, fmt.Errorf("open %s with %s: %w", folder.Name, f.name, err)
@@ -107,7 +108,7 @@ func contextFor(need int, most int) int {
 	return (need + page - 1) / page * page
 }
 
-func (f flavor) load(ctx context.Context, h *pyhelper.Helper, folder pyhelper.Folder, env pyhelper.Environment, n drivers.Need) (drivers.Session, error) {
+func (f flavor) load(ctx context.Context, h *pyhelper.Helper, folder pyhelper.Folder, env pyhelper.Environment, n drivers.Need, hidden ...string) (drivers.Session, error) {
 	model := folder.Model(true)
 	model.Loaded = true
 	parallel, stream := max(1, n.Parallel), contextFor(n.Context, model.ContextMax)
@@ -134,7 +135,7 @@ func (f flavor) load(ctx context.Context, h *pyhelper.Helper, folder pyhelper.Fo
 	if model.Quant == "" {
 		info.WhyNot["model.quant"] = "the model's configuration names no quantisation"
 	}
-	return pyhelper.NewSession(ctx, h, info, definition)
+	return pyhelper.NewSession(ctx, h, info, definition, hidden...)
 }
 
 // build names what torch computes with.

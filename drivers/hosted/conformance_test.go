@@ -93,7 +93,6 @@ func suiteOf(t *testing.T, v service) drivertest.Suite {
 func TestConformance(t *testing.T) {
 	for _, v := range services() {
 		t.Run(v.name, func(t *testing.T) {
-			t.Parallel()
 			s := suiteOf(t, v)
 			if strings.Join(s.Good, "") == "" {
 				t.Fatal("no stream of this service")

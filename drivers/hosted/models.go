@@ -23,10 +23,12 @@ type listed struct {
 	ContextLength json.RawMessage `json:"context_length"` // OpenRouter, Together, Fireworks
 	ContextWindow json.RawMessage `json:"context_window"` // Groq
 	SupportsChat  *bool           `json:"supports_chat"`  // Fireworks
-	Pricing       struct {        // OpenRouter: US dollars a token, as texts
-		Prompt     json.RawMessage `json:"prompt"`
-		Completion json.RawMessage `json:"completion"`
-		Request    json.RawMessage `json:"request"`
+	Pricing       struct {
+		Prompt     json.RawMessage `json:"prompt"`     // OpenRouter: US dollars a token, as texts
+		Completion json.RawMessage `json:"completion"` // the same
+		Request    json.RawMessage `json:"request"`    // the same, a request
+		Input      json.RawMessage `json:"input"`      // Together: US dollars a million tokens
+		Output     json.RawMessage `json:"output"`     // the same
 	} `json:"pricing"`
 }
 
@@ -59,13 +61,22 @@ func (m listed) speaks() bool {
 	return false
 }
 
+// perToken and perMillion are how services write their prices.
+const (
+	perToken   = "a token"
+	perMillion = "a million tokens"
+)
+
 // price is what the service asks for the model; nil where its list does not say.
-func (m listed) price(from string) *drivers.Price {
-	prompt, output := number(m.Pricing.Prompt), number(m.Pricing.Completion)
+func (m listed) price(unit, from string) *drivers.Price {
+	prompt, output, share := number(m.Pricing.Prompt), number(m.Pricing.Completion), 1.0
+	if unit == perMillion {
+		prompt, output, share = number(m.Pricing.Input), number(m.Pricing.Output), 1e-6
+	}
 	if prompt < 0 || output < 0 {
 		return nil
 	}
-	return &drivers.Price{Prompt: prompt, Output: output, Request: max(number(m.Pricing.Request), 0), From: from}
+	return &drivers.Price{Prompt: share * prompt, Output: share * output, Request: max(number(m.Pricing.Request), 0), From: from}
 }
 
 // list reads the models that generate text. It costs nothing at any service.

@@ -53,7 +53,7 @@ func (s *session) prepare(ctx context.Context, c drivers.Config, contextMax int)
 		WhyNot:   map[string]string{"model.digest": "a hosted service shows no weights", "model.quant": "the service does not say"},
 	}
 	if s.service.prices != "" {
-		s.info.Price = m.price(s.client.Base() + s.prefix + "/models")
+		s.info.Price = m.price(s.service.prices, s.client.Base()+s.prefix+"/models")
 	}
 	if s.client.Proxied() {
 		s.info.Metadata["proxy"] = "yes: latencies hold its part, and rtt_ms is the way to it"

@@ -18,7 +18,7 @@ type service struct {
 	fields  map[string]any    // sent with every request
 	off, on map[string]any    // what turns reasoning off or on
 	noSeed  bool              // it takes no seed, or says that it is void
-	prices  string            // where the list of models states prices: "openrouter" or none
+	prices  string            // unit of the prices in the list of models; empty: it states none
 	block   int               // granularity of its prompt cache, tokens; 1 where not known
 	timing  func(said) timing // its own times; nil where it states none
 	able    drivers.Able
@@ -63,7 +63,7 @@ func services() []service {
 		},
 		{
 			name: "openrouter", title: "OpenRouter", keys: "OPENROUTER_API_KEY", host: "openrouter.ai", path: "/api/v1",
-			maxKey: "max_tokens", prices: "openrouter", block: 1, pins: true,
+			maxKey: "max_tokens", prices: perToken, block: 1, pins: true,
 			// Context compression edits prompts without a word.
 			fields: map[string]any{"plugins": []any{map[string]any{"id": "context-compression", "enabled": false}}},
 			off:    map[string]any{"reasoning": map[string]any{"enabled": false}}, on: map[string]any{"reasoning": map[string]any{"enabled": true}},
@@ -72,7 +72,7 @@ func services() []service {
 		},
 		{
 			name: "together", title: "Together AI", keys: "TOGETHER_API_KEY", host: "api.together.ai", path: "/v1",
-			maxKey: "max_tokens", block: 1,
+			maxKey: "max_tokens", prices: perMillion, block: 1,
 			fields: map[string]any{"context_length_exceeded_behavior": "error"},
 			off:    map[string]any{"reasoning": map[string]any{"enabled": false}}, on: map[string]any{"reasoning": map[string]any{"enabled": true}},
 			able:   able(drivers.No(""), drivers.Partly("where the model's usage has cached_tokens"), byNovelty, drivers.No("")),

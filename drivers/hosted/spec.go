@@ -62,7 +62,7 @@ func (v service) detect(ctx context.Context, c drivers.Config) ([]drivers.Found,
 	}
 	u, err := httpx.ParseBase(c.URL)
 	if err != nil || !v.owns(u) {
-		return nil, nil //nolint:nilerr // whoever the URL is for says what is wrong with it
+		return nil, nil // whoever the URL is for says what is wrong with it
 	}
 	if !key.IsSet() {
 		f.Note = "no key: set " + v.keys

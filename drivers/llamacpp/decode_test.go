@@ -15,19 +15,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/drivers/drivertest"
 	"github.com/llm-speed/llm-speed/internal/chat"
 	"github.com/llm-speed/llm-speed/internal/stream"
 	"github.com/llm-speed/llm-speed/internal/weights/weightstest"
 )
 
-var (
-	update = flag.Bool("update", false, "rewrite the golden files")
-	record = flag.Bool("record", false, "record testdata/*.json anew from a real llama-server")
-)
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 // TestRecord makes the recordings that TestDecodeRecorded reads. It runs with -record only.
 func TestRecord(t *testing.T) {
-	if !*record {
+	if !drivertest.Recording() {
 		t.Skip("only with -record")
 	}
 	for name, o := range map[string]weightstest.Options{"plain": {}, "held_bytes": {AddBOS: true, AllBytes: true}} {

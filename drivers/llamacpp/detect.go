@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"sync"
 
 	"github.com/llm-speed/llm-speed/drivers"
@@ -63,6 +65,15 @@ func (r *probed) found() drivers.Found {
 	return f
 }
 
+// isFile reports whether a model reference is meant as a file: names like org/model have a slash too, and are other backends'.
+func isFile(ref string) bool {
+	if strings.HasSuffix(strings.ToLower(ref), ".gguf") {
+		return true
+	}
+	st, err := os.Stat(ref)
+	return ref != "" && err == nil && st.Mode().IsRegular()
+}
+
 // installed is llama-server as a program, nil where it is not there.
 func installed(ctx context.Context, c drivers.Config) *drivers.Found {
 	bin, err := binary(c)
@@ -74,8 +85,8 @@ func installed(ctx context.Context, c drivers.Config) *drivers.Found {
 	case bin == "":
 		return nil
 	}
-	f.Version = version(ctx, bin)
-	if isPath(c.Model) {
+	f.Version, f.Build = version(ctx, bin)
+	if isFile(c.Model) {
 		// What is wrong with the file, if anything, is for Open to say: it would be started for this one.
 		f.Models = append(f.Models, drivers.Model{Ref: c.Model, Name: weights.NameOf(c.Model), Path: c.Model})
 		return f

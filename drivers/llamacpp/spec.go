@@ -41,8 +41,18 @@ func Spec() drivers.Spec {
 		Options: options(),
 		Looked:  "ports 8080 and 9931, llama-server on PATH, and GGUF files in the caches of llama.cpp, Hugging Face and LM Studio and in ~/models",
 		Start:   "llama-server -m MODEL.gguf",
-		Detect:  detect,
-		Open:    open,
+		Able: drivers.Able{
+			ExactLength: drivers.Yes("n_predict with ignore_eos"), TokenPrompts: drivers.Yes("/completion, after /apply-template and /tokenize"), Tokenizer: drivers.Yes("/tokenize"),
+			Cached: drivers.Yes("timings.cache_n"), Cold: drivers.Yes("cache_prompt: false in the request"), PerEvent: drivers.Yes("tokens_predicted of each event"),
+			Timing: drivers.Yes("timings, recomputed"), CacheStats: drivers.Partly("/metrics, with --metrics"), Activity: drivers.Partly("/slots, unless switched off"), Starts: drivers.Yes("llama-server -m FILE"),
+		},
+		Limits: []string{
+			"A server in router mode, without a model of its own, is not measured.",
+			"Of a server that runs already the compute back end is not known: llama-server does not tell it over HTTP.",
+		},
+		Live:   drivers.Live{Date: "2026-11-24", Version: "0.7.0 (b11669, Debian)", How: "in CI, with a tiny GGUF of random weights on two CPU cores"},
+		Detect: detect,
+		Open:   open,
 	}
 }
 

@@ -95,7 +95,7 @@ type launch struct {
 
 // learn asks the program what it is and what it knows.
 func (l *launch) learn(ctx context.Context) error {
-	l.version = version(ctx, l.bin)
+	l.version, _ = version(ctx, l.bin)
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	help, err := proc.Output(ctx, l.bin, "--help")
@@ -116,12 +116,18 @@ func (l *launch) learn(ctx context.Context) error {
 }
 
 // version is the program's own word, "" where it gives none.
-func version(ctx context.Context, bin string) string {
+func version(ctx context.Context, bin string) (version, build string) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	text, _ := proc.Output(ctx, bin, "--version")
-	return parseVersion(text)
+	if m := builtPattern.FindStringSubmatch(text); m != nil {
+		build = m[1]
+	}
+	return parseVersion(text), build
 }
+
+// builtPattern matches "built with GNU 16.2.0 for Linux x86_64".
+var builtPattern = regexp.MustCompile(`(?m)^(built with .*?)\s*$`)
 
 // versionPattern matches "version: 0.7.0 (build 11669, commit Debian)" and "version: 9439 (47f6423ed)".
 var versionPattern = regexp.MustCompile(`(?m)^version: *(\S.*?)\s*$`)

@@ -36,12 +36,12 @@ func detectHelper(ctx context.Context, c drivers.Config) *drivers.Found {
 	if option(c, optHelper) == "never" {
 		return nil
 	}
-	python, env, err := interpreter(ctx, c)
+	python, env, err := interpreter(ctx, c, pyhelper.LookAround)
 	f := &drivers.Found{Backend: name, Binary: python, Version: env.Packages["mlx_lm"], Models: []drivers.Model{}, Usable: err == nil}
 	if err != nil {
 		_, has := env.Packages["mlx_lm"]
 		chosen := option(c, optPython) != ""
-		if errors.Is(err, errNoHelper) && !has && env.System != "Darwin" && !chosen {
+		if errors.Is(err, errNoHelper) && !errors.Is(err, drivers.ErrTimeout) && !has && env.System != "Darwin" && !chosen {
 			return nil
 		}
 		f.Note = err.Error()

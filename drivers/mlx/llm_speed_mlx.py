@@ -114,7 +114,7 @@ class MLX(Backend):
         idle = self._current is None and not self._members
         if idle:
             mx.random.seed(int(args.get("seed") or 0) & 0xFFFFFFFF)
-            mx.reset_peak_memory()
+            self._memory("reset_peak_memory")
         cache, cached = None, 0
         if self._parallel == 1:
             cache, cached = self._cache_for(ids, int(args.get("slot", -1)), bool(args.get("reuse")))
@@ -123,7 +123,7 @@ class MLX(Backend):
             run.prompt = mx.array(ids[cached:])
             mx.eval(run.prompt)
         if idle and cached == 0:
-            mx.clear_cache()
+            self._memory("clear_cache")
         self._prepared[stream.ident] = run
         return {"prompt": len(ids), "cached": cached, **rendered}
 
@@ -144,6 +144,15 @@ class MLX(Backend):
     def _trim(self, cache: Any, surplus: int) -> bool:
         return bool(self._caches.can_trim_prompt_cache(cache)) and self._caches.trim_prompt_cache(cache, surplus) == surplus
 
+    def _memory(self, what: str) -> Any:
+        """Calls what has been in mlx.core since 0.22, and was in mlx.core.metal before."""
+        call = getattr(self._mx, what, None) or getattr(getattr(self._mx, "metal", None), what, None)
+        return call() if call else None
+
+    def _peak(self) -> Optional[float]:
+        peak = self._memory("get_peak_memory")
+        return None if peak is None else peak / 1e9
+
     def drop(self, stream: Stream) -> None:
         self._prepared.pop(stream.ident, None)
 
@@ -158,7 +167,7 @@ class MLX(Backend):
 
     def flush(self) -> None:
         self._slots.clear()
-        self._mx.clear_cache()
+        self._memory("clear_cache")
 
     def begin(self, stream: Stream) -> None:
         run = self._prepared.pop(stream.ident)
@@ -174,6 +183,9 @@ class MLX(Backend):
     def step(self) -> bool:
         if self._members:
             return self._step_batch()
+        for run in [w for w in self._waiting if w.stream.cancelled]:
+            self._waiting.remove(run)
+            run.stream.end("cancelled", [], {})
         if self._current is None:
             if not self._waiting:
                 return False
@@ -226,7 +238,7 @@ class MLX(Backend):
             self._slots[int(run.stream.args.get("slot", -1))] = (run.cache, held)
             while len(self._slots) > MOST_SLOTS:
                 self._slots.popitem(last=False)
-        extra = {"peak_memory_gb": self._mx.get_peak_memory() / 1e9, "prefill_marks": run.prefill}
+        extra = {"peak_memory_gb": self._peak(), "prefill_marks": run.prefill}
         run.stream.end(finish, self._texts(run.tokens), extra, cached=run.cached)
 
     @staticmethod
@@ -244,9 +256,9 @@ class MLX(Backend):
         answers = self._batch.next() if self._members else []
         if isinstance(answers, tuple):  # newer versions give those of the prompts first
             answers = answers[-1]
+        Stream.tokens_of_step([(self._members[a.uid].stream, 1) for a in answers])
         for a in answers:
             run = self._members[a.uid]
-            run.stream.token()
             run.tokens.append(int(a.token))
             if a.finish_reason is not None:
                 del self._members[a.uid]
@@ -260,7 +272,7 @@ class MLX(Backend):
         return False
 
     def _leave(self, run: Run, finish: str) -> None:
-        run.stream.end(finish, self._texts(run.tokens), {"peak_memory_gb": self._mx.get_peak_memory() / 1e9}, cached=0)
+        run.stream.end(finish, self._texts(run.tokens), {"peak_memory_gb": self._peak()}, cached=0)
 
     def _close_batch(self) -> None:
         close = getattr(self._batch, "close", None)

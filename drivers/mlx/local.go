@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ type local struct {
 }
 
 // interpreter finds the Python and looks whether MLX is in it. Errors wrap errNoHelper unless the choice itself is wrong.
-func interpreter(ctx context.Context, c drivers.Config) (string, pyhelper.Environment, error) {
+func interpreter(ctx context.Context, c drivers.Config, within time.Duration) (string, pyhelper.Environment, error) {
 	none := pyhelper.Environment{}
 	python, err := pyhelper.Interpreter(c.Options[optPython], c.Env)
 	switch {
@@ -37,7 +38,7 @@ func interpreter(ctx context.Context, c drivers.Config) (string, pyhelper.Enviro
 	case python == "":
 		return "", none, fmt.Errorf("%w: no python3 on PATH; install Python and mlx-lm, or give --opt python=PATH", errNoHelper)
 	}
-	env, err := pyhelper.Look(ctx, python, "mlx_lm", "mlx")
+	env, err := pyhelper.Look(ctx, within, python, "mlx_lm", "mlx")
 	if err != nil {
 		return python, none, fmt.Errorf("%w: %w", errNoHelper, err)
 	}
@@ -69,7 +70,7 @@ func wanted(f pyhelper.Folder) bool {
 
 // find says what a helper would be started with.
 func find(ctx context.Context, c drivers.Config) (*local, error) {
-	python, env, err := interpreter(ctx, c)
+	python, env, err := interpreter(ctx, c, pyhelper.LookToOpen)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +102,7 @@ func (l *local) open(ctx context.Context, c drivers.Config, n drivers.Need) (dri
 	if err != nil {
 		return nil, fmt.Errorf("start the MLX helper: %w", err)
 	}
-	s, err := l.load(ctx, h, max(1, n.Parallel))
+	s, err := l.load(ctx, c, h, max(1, n.Parallel))
 	if err != nil {
 		_ = h.Close()
 		return nil, fmt.Errorf("open %s with mlx_lm: %w", l.model.Name, err)
@@ -109,7 +110,7 @@ func (l *local) open(ctx context.Context, c drivers.Config, n drivers.Need) (dri
 	return s, nil
 }
 
-func (l *local) load(ctx context.Context, h *pyhelper.Helper, parallel int) (drivers.Session, error) {
+func (l *local) load(ctx context.Context, c drivers.Config, h *pyhelper.Helper, parallel int) (drivers.Session, error) {
 	var got loaded
 	if err := h.Call(ctx, "open", map[string]any{"path": l.model.Path, "parallel": parallel}, &got, loadTime); err != nil {
 		return nil, err
@@ -145,5 +146,5 @@ func (l *local) load(ctx context.Context, h *pyhelper.Helper, parallel int) (dri
 	if model.Quant == "" {
 		info.WhyNot["model.quant"] = "the model's configuration names no quantisation"
 	}
-	return pyhelper.NewSession(ctx, h, info, definition)
+	return pyhelper.NewSession(ctx, h, info, definition, l.python, filepath.Join(pyhelper.Home(c.Env), "x"))
 }

@@ -48,8 +48,8 @@ func identify(ctx context.Context, h *httpx.Client, strict bool) ([]listed, erro
 	if err != nil && !errors.As(err, &api) && !errors.Is(err, drivers.ErrProtocol) {
 		return nil, err
 	}
-	python := strings.HasPrefix(head.Get("Server"), "BaseHTTP/")
-	known := python || head.Get("Server") == "" && !strict || h.Simulated()
+	python := strings.Contains(head.Get("Server"), "BaseHTTP/") // the simulator puts its own name before it
+	known := python || head.Get("Server") == "" && !strict      // a proxy may have taken it out
 	if err != nil || health.Status != "ok" || !known {
 		return nil, fmt.Errorf("%w: Server header %q, /health %q", errOther, head.Get("Server"), health.Status)
 	}
@@ -60,7 +60,7 @@ func identify(ctx context.Context, h *httpx.Client, strict bool) ([]listed, erro
 		return nil, fmt.Errorf("%w: /v1/models: %w", errOther, err)
 	}
 	for _, m := range list.Data {
-		if m.OwnedBy != "" && !h.Simulated() {
+		if m.OwnedBy != "" {
 			return nil, fmt.Errorf("%w: its models are owned by %q", errOther, m.OwnedBy)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/drivers/drivertest"
+	"github.com/llm-speed/llm-speed/drivers/internal/pyhelper"
 	"github.com/llm-speed/llm-speed/internal/clock"
 	"github.com/llm-speed/llm-speed/internal/stream"
 )
@@ -64,7 +65,7 @@ func TestServerConformance(t *testing.T) {
 		Failure: delta("x") + event(`{"error":"out of memory"}`) + "data: [DONE]\n\n",
 		Golden:  "testdata/request_server.json",
 		Update:  *update,
-		Oracle:  []string{"openai"},
+		Oracle:  []string{"mlx-server"},
 	})
 }
 
@@ -196,21 +197,21 @@ func TestDetect(t *testing.T) {
 		return ""
 	}
 	c := drivers.Config{Env: env, Clock: clock.New(), Options: map[string]string{optHelper: "always"}}
-	f := detectHelper(t.Context(), c)
+	f := patiently(t, c)
 	if f == nil || !f.Usable || f.Version != "0.0.0+standin" || len(f.Models) != 1 || f.Models[0].Quant != "MLX-4bit" || f.Models[0].Ref != "other-mlx-model" {
 		t.Errorf("always: %+v", f)
 	}
 	c.Options = map[string]string{optPython: filepath.Join(cache, "no-python")}
-	if f := detectHelper(t.Context(), c); f == nil || f.Usable || !strings.Contains(f.Note, "no Python interpreter there") {
+	if f := patiently(t, c); f == nil || f.Usable || !strings.Contains(f.Note, "no Python interpreter there") {
 		t.Errorf("a Python that is not there: %+v", f)
 	}
 	c.Options = map[string]string{optHelper: "never"}
-	if f := detectHelper(t.Context(), c); f != nil {
+	if f := patiently(t, c); f != nil {
 		t.Errorf("never: %+v", f)
 	}
 	t.Setenv("PYTHONPATH", cache)
 	c.Options = map[string]string{optHelper: "always"}
-	if _, _, err := interpreter(t.Context(), c); !errors.Is(err, errNoHelper) || !errors.Is(err, drivers.ErrNotFound) || !strings.Contains(err.Error(), "pip install mlx-lm") {
+	if _, _, err := interpreter(t.Context(), c, pyhelper.LookToOpen); !errors.Is(err, errNoHelper) || !errors.Is(err, drivers.ErrNotFound) || !strings.Contains(err.Error(), "pip install mlx-lm") {
 		t.Errorf("without mlx_lm: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -218,6 +219,19 @@ func TestDetect(t *testing.T) {
 	if _, err := Spec().Detect(ctx, drivers.Config{Env: env, Clock: clock.New()}); err != nil {
 		t.Errorf("out of time: %v", err)
 	}
+}
+
+// patiently looks again where a busy machine did not let Python answer in time.
+func patiently(t *testing.T, c drivers.Config) *drivers.Found {
+	t.Helper()
+	f := detectHelper(t.Context(), c)
+	for range 20 {
+		if f == nil || !strings.Contains(f.Note, "did not answer within") {
+			break
+		}
+		f = detectHelper(t.Context(), c)
+	}
+	return f
 }
 
 func TestOptionsAreChecked(t *testing.T) {

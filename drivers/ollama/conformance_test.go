@@ -46,7 +46,7 @@ func TestConformance(t *testing.T) {
 		Text:    `so 東京!read{"path":"a"}`,
 		Counts:  stream.Counts{Prompt: count(9), Output: count(64)},
 		Failure: say(`"content":"a"`) + `{"error":"an error was encountered while running the model: unexpected EOF"}` + "\n",
-		Golden:  "testdata/request.golden.json", Update: *update,
+		Golden:  "testdata/request.golden.json", Update: *update, Oracle: []string{"ollama-chat"},
 	})
 }
 

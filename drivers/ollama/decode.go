@@ -153,7 +153,7 @@ func (d *decoder) read(rec *stream.Recording) error {
 	for l := range ndjson.Lines(rec) {
 		var r reply
 		if err := json.Unmarshal(l.Data, &r); err != nil {
-			if l.Open {
+			if l.Open && (rec.Outcome != stream.Complete || l.Data[0] == '{') {
 				return nil // cut inside the line: ended says so
 			}
 			return fmt.Errorf("%w: line %.80q: %w", drivers.ErrProtocol, l.Data, err)
@@ -271,8 +271,8 @@ const (
 	definedPrefill  = "; prefill = prompt_eval_duration, spent on the prompt tokens that were not cached"
 )
 
-// server gives the timings by this project's rule. The tokens that prefill took are known only where the cached ones are.
-// What the runner for safetensors measures is defined otherwise again, and is left out.
+// server gives the timings by this project's rule. The tokens that prefill took are known only where the cached ones are: its
+// time alone is no rate. What the runner for safetensors measures is defined otherwise again, and is left out.
 func (m *metrics) server(c stream.Counts, release version, format string) stream.ServerTiming {
 	var s stream.ServerTiming
 	if format != "" && format != "gguf" {

@@ -11,6 +11,7 @@ import (
 	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/drivers/internal/httpx"
 	"github.com/llm-speed/llm-speed/internal/proc"
+	"github.com/llm-speed/llm-speed/internal/weights"
 )
 
 // mostShown bounds the models that detect asks about one by one, and askedAtOnce how many at a time.
@@ -58,11 +59,11 @@ func running(ctx context.Context, c drivers.Config, url string) (*drivers.Found,
 		return f, nil
 	}
 	if err != nil {
-		return nil, nil //nolint:nilerr // nothing, or something else, answers there
+		return nil, nil // nothing, or something else, answers there
 	}
 	tags, err := a.tags(ask)
 	if err != nil {
-		return nil, nil //nolint:nilerr // another server with an /api/version
+		return nil, nil // another server with an /api/version
 	}
 	if err := tooOld(f.Version); err != nil {
 		f.Note, f.Usable = err.Error(), false
@@ -125,8 +126,8 @@ func (a api) describe(ctx context.Context, models []drivers.Model) (silent bool)
 	return silent
 }
 
-// digestKind is Model.DigestKind: Ollama names a file of weights by its SHA-256.
-const digestKind = "the weights' file (the name of Ollama's blob)"
+// digestKind is Model.DigestKind: Ollama names a file of weights by its SHA-256, so that it equals what hashing it gives.
+const digestKind = weights.KindFile
 
 // installed is ollama as a program that no server runs of; nil where it is not there.
 func installed(ctx context.Context, c drivers.Config) *drivers.Found {

@@ -73,7 +73,8 @@ type loading struct {
 	Stream    bool      `json:"stream"`
 }
 
-// load loads a model, whose weights have the digest hex, with a context, and returns how the server has it then.
+// load loads a model, whose weights have the digest hex, with a context, and returns how
+// the server lists it then; nothing is set where it does not.
 func (a api) load(ctx context.Context, c drivers.Config, model, hex string, s settings) (loaded, error) {
 	s.Predict = 0
 	began := time.Now()
@@ -102,10 +103,10 @@ func (a api) load(ctx context.Context, c drivers.Config, model, hex string, s se
 	if err != nil {
 		return loaded{}, err
 	}
-	if m != nil {
-		return *m, nil
+	if m == nil { // loaded it is; it may be listed under a name that means another model by now
+		m = &loaded{}
 	}
-	return loaded{}, fmt.Errorf("%w: %s was loaded, and /api/ps does not list it", drivers.ErrProtocol, model)
+	return *m, nil
 }
 
 // generate makes a call of /api/generate that answers in one piece, which may take as long as loading does.

@@ -169,7 +169,7 @@ func (o *opened) session(ctx context.Context, c drivers.Config, chosen chosen, n
 	if s.info.Model.Quant == "" {
 		s.info.WhyNot["model.quant"] = "Ollama states no quantisation of this model"
 	}
-	o.describe(&s.info, &about, &got, reduced)
+	o.describe(&s.info, &about, &got, chosen, reduced)
 	if o.proc == nil {
 		s.info.Metadata["parallel"] = "not known: OLLAMA_NUM_PARALLEL of a running server can't be asked (1 is its default)"
 		return s, nil
@@ -194,7 +194,7 @@ func sampledHow(temperature float64) string {
 }
 
 // describe adds what is worth keeping of the model and of where it was loaded.
-func (o *opened) describe(i *drivers.Info, about *shown, got *loaded, reduced bool) {
+func (o *opened) describe(i *drivers.Info, about *shown, got *loaded, c chosen, reduced bool) {
 	for k, v := range o.meta {
 		i.Metadata[k] = v
 	}
@@ -214,7 +214,7 @@ func (o *opened) describe(i *drivers.Info, about *shown, got *loaded, reduced bo
 		return
 	}
 	i.Metadata["on_gpu"] = fmt.Sprintf("%.0f %%", 100*share)
-	if why := o.fallback(i, got, share); why != "" {
+	if why := o.fallback(i, got, share); why != "" && c.gpuLayers == nil {
 		i.Flags["cpu_fallback"] = why
 	}
 }
@@ -227,8 +227,7 @@ func (l *loaded) onGPU() (share float64, known bool) {
 	return min(float64(l.VRAM)/float64(l.Size), 1), true
 }
 
-// fallback says why a model that is not wholly on a GPU should be: only where a GPU is known to be there for Ollama, and the
-// user has not asked for fewer layers on it.
+// fallback says why a model that is not wholly on a GPU should be: only where a GPU is known to be there for Ollama.
 func (o *opened) fallback(i *drivers.Info, got *loaded, share float64) string {
 	const part = "%.0f %% of the loaded model is on the GPU, the rest runs on the CPU (/api/ps: %d of %d bytes)"
 	mac := runtime.GOOS == "darwin" && runtime.GOARCH == "arm64" && i.URLKind == "loopback" // each has a GPU that Ollama uses

@@ -124,7 +124,7 @@ func realConfig(t *testing.T, model string) drivers.Config {
 	}
 	return drivers.Config{
 		Model: model, Clock: clock.New(), Log: t.Logf, Guard: []string{self, "internal-guard"},
-		Env:     func(k string) string { return map[string]string{"OLLAMA_MODELS": os.Getenv("OLLAMA_MODELS")}[k] },
+		Env: func(k string) string { return map[string]string{"OLLAMA_MODELS": os.Getenv("OLLAMA_MODELS")}[k] },
 		// Greedy choice makes a model of random weights repeat itself sooner or later.
 		Options: map[string]string{optPath: weightstest.Ollama(t), optStart: "always", optTemperature: "0.8"},
 	}
@@ -451,14 +451,17 @@ func TestRealModels(t *testing.T) {
 	}
 
 	t.Run("ends at once", func(t *testing.T) {
-		_, tr := runOne(t, opened(t, "ends"), drivers.Request{Prompt: words("end", 30), OutputTokens: 64})
+		s := opened(t, "ends").(*session)
+		s.chosen.temperature = 0
+		_, tr := runOne(t, s, drivers.Request{Prompt: words("end", 30), OutputTokens: 64})
 		if tr.Finish != stream.FinishStop || tr.Counts.Output.N != 1 || len(tr.Events) != 0 || tr.Server.Decode != 0 {
 			t.Errorf("%s, %+v, %d events, %+v", tr.Finish, tr.Counts, len(tr.Events), tr.Server)
 		}
 	})
 
 	t.Run("repeats itself", func(t *testing.T) {
-		s := opened(t, "stuck")
+		s := opened(t, "stuck").(*session)
+		s.chosen.temperature = 0
 		rec, err := s.Stream(t.Context(), drivers.Request{Prompt: words("again", 30), OutputTokens: 200})
 		if err != nil || rec.Outcome != stream.Complete {
 			t.Fatalf("%v, %s", err, rec.Outcome)
@@ -525,22 +528,6 @@ func TestRealModels(t *testing.T) {
 		}
 	})
 
-	t.Run("is replaced in the middle", func(t *testing.T) {
-		weightstest.OllamaCreate(t, url, "changing", weightstest.OllamaTemplate, weightstest.Options{}.Bytes())
-		s := opened(t, "changing")
-		runOne(t, s, drivers.Request{Prompt: words("one", 30), OutputTokens: 4})
-		weightstest.OllamaCreate(t, url, "changing", weightstest.OllamaThinking, weightstest.Options{Ends: true}.Bytes())
-		var err error
-		for range 2 { // the loaded one may serve once more
-			if _, err = s.Stream(t.Context(), drivers.Request{Prompt: words("two", 30), OutputTokens: 4}); err != nil {
-				break
-			}
-		}
-		if !errors.Is(err, drivers.ErrModelNotFound) {
-			t.Errorf("got %v", err)
-		}
-	})
-
 	t.Run("loaded by us, gone after us", func(t *testing.T) {
 		s := opened(t, "chatml").(*session)
 		if err := s.Close(); err != nil {
@@ -574,6 +561,22 @@ func TestRealModels(t *testing.T) {
 		}
 		if took := time.Since(began); took > 2*time.Second {
 			t.Errorf("detect took %s", took)
+		}
+	})
+
+	t.Run("is replaced in the middle", func(t *testing.T) {
+		weightstest.OllamaCreate(t, url, "changing", weightstest.OllamaTemplate, weightstest.Options{}.Bytes())
+		s := opened(t, "changing")
+		runOne(t, s, drivers.Request{Prompt: words("one", 30), OutputTokens: 4})
+		weightstest.OllamaCreate(t, url, "changing", weightstest.OllamaThinking, weightstest.Options{Ends: true}.Bytes())
+		var err error
+		for range 2 { // the loaded one may serve once more
+			if _, err = s.Stream(t.Context(), drivers.Request{Prompt: words("two", 30), OutputTokens: 4}); err != nil {
+				break
+			}
+		}
+		if !errors.Is(err, drivers.ErrModelNotFound) {
+			t.Errorf("got %v", err)
 		}
 	})
 

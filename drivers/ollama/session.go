@@ -139,10 +139,15 @@ func (s *session) look(ctx context.Context) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
+	for i := range running { // a replaced model may be listed beside the one that took its name
+		if m := &running[i]; sameModel(m.Name, s.model) && s.replaced(m) {
+			return m, nil
+		}
+	}
 	if m := find(running, s.model); m != nil {
 		return m, nil
 	}
-	if as := s.as.Load(); as != nil {
+	if as := s.as.Load(); as != nil && as.Name != "" {
 		if m := find(running, as.Name); m != nil && m.Digest == as.Digest {
 			return m, nil
 		}
@@ -160,6 +165,9 @@ func (s *session) look(ctx context.Context) (*loaded, error) {
 // ensure loads the model again where another client, or a restart, has unloaded it, so that loading never falls into a
 // sample. A conversation that counts on the prompt cache is refused then: its cache is gone.
 func (s *session) ensure(ctx context.Context, reuse bool) (again bool, err error) {
+	if s.as.Load().Name == "" {
+		return false, nil // not listed from the start
+	}
 	m, err := s.look(ctx)
 	switch {
 	case errors.Is(err, drivers.ErrTimeout) && ctx.Err() == nil:
@@ -190,10 +198,15 @@ func (s *session) unchanged(ctx context.Context) error {
 	return s.same(m)
 }
 
+// replaced reports whether what is listed under the model's name is another one.
+func (s *session) replaced(m *loaded) bool {
+	return s.digest != "" && m.Digest != "" && m.Digest != s.digest
+}
+
 // same holds a loaded model against that of Open.
 func (s *session) same(m *loaded) error {
 	switch {
-	case s.digest != "" && m.Digest != "" && m.Digest != s.digest && sameModel(m.Name, s.model):
+	case sameModel(m.Name, s.model) && s.replaced(m):
 		return fmt.Errorf("%w: %s is another model now: its digest was %.12s and is %.12s", drivers.ErrModelNotFound, s.model, s.digest, m.Digest)
 	case m.Context > 0 && s.info.ContextMax > 0 && m.Context != s.info.ContextMax:
 		return fmt.Errorf("%w: another client has had %s loaded with a context of %d tokens, not %d: let nobody else use the server meanwhile", drivers.ErrServer, s.model, m.Context, s.info.ContextMax)

@@ -56,7 +56,7 @@ func stored(ctx context.Context, dir string) []drivers.Model {
 		case ctx.Err() != nil || len(found) > 10_000:
 			return fs.SkipAll
 		case err != nil || d.IsDir():
-			return nil //nolint:nilerr // a folder that can't be read is passed over
+			return nil // a folder that can't be read is passed over
 		}
 		rel, err := filepath.Rel(root, file)
 		if err != nil {

@@ -9,8 +9,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/llm-speed/llm-speed/drivers"
@@ -35,18 +37,55 @@ func Spec() drivers.Spec {
 		Doc:     "Any server with /v1/chat/completions or /v1/completions, by --url; the key, where one is needed, by --api-key only.",
 		Kind:    drivers.Local,
 		Options: []drivers.Option{endpointOption, contextOption},
-		Looked:  "the URL given with --url",
-		Start:   "vllm serve MODEL (port 8000), ollama serve (11434), lms server start (1234) or python -m sglang.launch_server --model-path MODEL (30000); then: llm-speed bench --url http://127.0.0.1:PORT/v1",
-		Detect:  detect,
-		Open:    open,
+		Looked:  "the URL given with --url, else ports " + strings.Join(usualPorts[:], ", "),
+		Start:   "vllm serve MODEL   (or any other such server); then: llm-speed bench --url http://127.0.0.1:8000/v1",
+		Able: drivers.Able{
+			ExactLength: drivers.Partly("ignore_eos, tried at Open"), TokenPrompts: drivers.No(""), Tokenizer: drivers.Partly("/tokenize, where its count is the server's own"),
+			Cached: drivers.Partly("prompt_tokens_details.cached_tokens, by server"), Cold: drivers.Partly("cache_prompt: false on llama.cpp; a new prompt elsewhere"),
+			PerEvent: drivers.Partly("running usage or token ids, by server"), Timing: drivers.Partly("timings of llama.cpp"),
+			CacheStats: drivers.No(""), Activity: drivers.No(""), Starts: drivers.No(""),
+		},
+		Limits: []string{
+			"What a server does with fields that it does not know can't be seen: only what was tried at Open is relied upon.",
+			"Where the server counts no tokens, rates are null.",
+		},
+		Fallback: true,
+		Detect:   detect,
+		Open:     open,
 	}
 }
 
-// detect asks the URL that was given for its models. There is no default port to look at.
+// usualPorts are where servers that speak this protocol listen by default: vLLM and others, llama.cpp and others, LM Studio,
+// TabbyAPI, SGLang, Ollama, llama.cpp again, KoboldCpp, Jan, GPT4All.
+var usualPorts = [...]string{"8000", "8080", "1234", "5000", "30000", "11434", "9931", "5001", "1337", "4891"}
+
+// probeTime bounds the look at one of them.
+const probeTime = 800 * time.Millisecond
+
+// detect asks the URL that was given for its models, or the usual ports. What another driver claims there is the other's.
 func detect(ctx context.Context, c drivers.Config) ([]drivers.Found, error) {
-	if c.URL == "" {
-		return nil, nil
+	if c.URL != "" {
+		return ask(ctx, c)
 	}
+	var found [len(usualPorts)][]drivers.Found
+	var all sync.WaitGroup
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	for i, port := range usualPorts {
+		all.Go(func() {
+			here := c
+			here.URL = "http://127.0.0.1:" + port
+			if f, err := ask(ctx, here); err == nil && len(f) == 1 && (f[0].Usable && len(f[0].Models) > 0 || f[0].Simulated) {
+				found[i] = f
+			}
+		})
+	}
+	all.Wait()
+	return slices.Concat(found[:]...), nil
+}
+
+// ask asks a URL for its models.
+func ask(ctx context.Context, c drivers.Config) ([]drivers.Found, error) {
 	root, err := rootOf(c.URL)
 	if err != nil {
 		return nil, err
@@ -60,7 +99,9 @@ func detect(ctx context.Context, c drivers.Config) ([]drivers.Found, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	s := server{client: client}
-	if err := s.list(ctx); err != nil {
+	err = s.list(ctx)
+	f.Simulated = client.Simulated()
+	if err != nil {
 		f.Note = explain(client.Base(), err).Error()
 		return []drivers.Found{f}, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/drivers/drivertest"
 	"github.com/llm-speed/llm-speed/drivers/openaicompat"
 	simdriver "github.com/llm-speed/llm-speed/drivers/sim"
 	"github.com/llm-speed/llm-speed/internal/clock"
@@ -100,14 +101,14 @@ func sameCounts(t *testing.T, c *oracle.Case, s *measure.Sample, tr *stream.Tran
 // listen serves a case once over a socket to a session of b's.
 func (b bench) listen(t *testing.T, c *oracle.Case) (stream.Recording, stream.Transcript, *play) {
 	t.Helper()
-	p := &play{c: c, scale: 1}
+	p := &play{Play: drivertest.PlayWithin(c, time.Hour)}
 	b.srv.lay(p)
 	defer b.srv.lift()
 	rec, err := b.ses.Stream(t.Context(), request(c))
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-p.over
+	<-p.Over
 	tr, err := b.ses.Decode(rec)
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +151,7 @@ func TestTenThousandEvents(t *testing.T) {
 				if tt.gap < time.Microsecond { // the server's writes fill the socket: when each was read is the reader's doing
 					return
 				}
-				served := c.Truth(p.moments)
+				served := c.Truth(p.Moments)
 				f := judge.Figure{Name: "decode", Got: s.Decode, Want: oracle.Fig{X: served.Decode}, Share: 0.005}
 				if wrong = f.Wrong(false); wrong == "" {
 					return

@@ -4,16 +4,13 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/llm-speed/llm-speed/internal/clock"
+	"github.com/llm-speed/llm-speed/drivers/drivertest"
 	"github.com/llm-speed/llm-speed/internal/oracle"
 )
 
@@ -22,7 +19,6 @@ import (
 type server struct {
 	url   string
 	props string // what GET /props answers; empty: nothing
-	clock *clock.Clock
 	l     net.Listener
 	done  sync.WaitGroup
 
@@ -33,20 +29,17 @@ type server struct {
 
 // play is a case on its way.
 type play struct {
-	c       *oracle.Case
-	scale   float64         // of its timetable
-	moments []time.Duration // of the writes, after the request was there
-	streams int             // requests that it got
-	over    chan struct{}
+	*drivertest.Play
+	streams int // requests that it got
 }
 
-func newServer(t *testing.T, c *clock.Clock, props string) *server {
+func newServer(t *testing.T, props string) *server {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{url: "http://" + l.Addr().String(), props: props, clock: c, l: l, conns: map[net.Conn]bool{}}
+	s := &server{url: "http://" + l.Addr().String(), props: props, l: l, conns: map[net.Conn]bool{}}
 	s.done.Go(s.accept)
 	t.Cleanup(func() {
 		_ = l.Close()
@@ -86,7 +79,6 @@ func (s *server) hangUp() {
 
 // lay makes a case the answer to the next stream.
 func (s *server) lay(p *play) {
-	p.moments, p.over = make([]time.Duration, len(p.c.Writes)), make(chan struct{})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.next = p
@@ -131,7 +123,7 @@ func (s *server) serve(c net.Conn) {
 		if _, err = io.Copy(io.Discard, r.Body); err != nil {
 			return
 		}
-		there := s.clock.Now()
+		there := time.Now()
 		route := r.Method + " " + r.URL.Path
 		stream := ""
 		switch route {
@@ -148,9 +140,7 @@ func (s *server) serve(c net.Conn) {
 		s.mu.Unlock()
 		switch {
 		case stream != "" && p != nil && p.streams == 1:
-			again := s.play(c, p, there)
-			close(p.over)
-			if !again {
+			if !p.Serve(c, there) {
 				return
 			}
 		case stream != "":
@@ -174,82 +164,4 @@ func (s *server) plain(c net.Conn, route string) error {
 	}
 	_, err := fmt.Fprintf(c, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", status, http.StatusText(status), len(body), body)
 	return err
-}
-
-// play serves a case; false means that the connection is over. The timetable is absolute, so that one late write makes no
-// other late; what is late all the same is noted as it was.
-func (s *server) play(c net.Conn, p *play, there time.Duration) bool {
-	until := func(at time.Duration) {
-		if d := there + time.Duration(p.scale*float64(at)) - s.clock.Now(); d > 0 {
-			time.Sleep(d)
-		}
-	}
-	k := p.c
-	status := k.Status
-	if status == 0 {
-		status = 200
-	}
-	var head strings.Builder
-	fmt.Fprintf(&head, "HTTP/1.1 %d %s\r\nContent-Type: text/event-stream\r\n", status, http.StatusText(status))
-	for _, name := range slices.Sorted(maps.Keys(k.Header)) {
-		fmt.Fprintf(&head, "%s: %s\r\n", name, k.Header[name])
-	}
-	switch k.Framing {
-	case oracle.Chunked, oracle.OneChunk, oracle.Crumbs:
-		head.WriteString("Transfer-Encoding: chunked\r\n")
-	case oracle.UntilClose:
-		head.WriteString("Connection: close\r\n")
-	case oracle.Length:
-		fmt.Fprintf(&head, "Content-Length: %d\r\n", len(k.Body()))
-	}
-	until(k.HeadAt)
-	if _, err := io.WriteString(c, head.String()+"\r\n"); err != nil {
-		return false
-	}
-	for i, w := range k.Writes {
-		data := framed(k, i)
-		until(w.At)
-		p.moments[i] = s.clock.Now() - there
-		if _, err := io.WriteString(c, data); err != nil {
-			return false
-		}
-		if len(data) > 64<<10 {
-			p.moments[i] = s.clock.Now() - there // its last byte, which completes the event, was long in coming
-		}
-	}
-	switch {
-	case k.End == oracle.Reset:
-		_ = c.(*net.TCPConn).SetLinger(0)
-		return false
-	case k.End == oracle.Cut, k.Framing == oracle.UntilClose:
-		return false
-	case k.Framing != oracle.Length:
-		if _, err := io.WriteString(c, "0\r\n\r\n"); err != nil {
-			return false
-		}
-	}
-	return true
-}
-
-// framed is write i of a case as it goes over the wire.
-func framed(k *oracle.Case, i int) string {
-	data := k.Writes[i].Data
-	switch k.Framing {
-	case oracle.Chunked:
-		return fmt.Sprintf("%x\r\n%s\r\n", len(data), data)
-	case oracle.OneChunk:
-		if i == 0 {
-			data = fmt.Sprintf("%x\r\n", len(k.Body())) + data
-		}
-		if i == len(k.Writes)-1 {
-			data += "\r\n"
-		}
-	case oracle.Crumbs:
-		var b strings.Builder
-		for crumb := range slices.Chunk([]byte(data), 7) {
-			fmt.Fprintf(&b, "%x\r\n%s\r\n", len(crumb), crumb)
-		}
-		return b.String()
-	}
-	return data
 }

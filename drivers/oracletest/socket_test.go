@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/drivers/drivertest"
 	"github.com/llm-speed/llm-speed/drivers/llamacpp"
 	"github.com/llm-speed/llm-speed/drivers/openaicompat"
 	"github.com/llm-speed/llm-speed/drivers/sim"
@@ -43,7 +44,7 @@ func open(t *testing.T, p oracle.Protocol) bench {
 		spec = sim.Spec()
 	}
 	clk := clock.New()
-	srv := newServer(t, clk, propsAnswers[p])
+	srv := newServer(t, propsAnswers[p])
 	ses, err := spec.Open(t.Context(), drivers.Config{URL: srv.url, Options: options, Env: func(string) string { return "" }, Clock: clk, Log: t.Logf}, drivers.Need{Context: 2048, Parallel: 1})
 	if err != nil {
 		t.Fatalf("%s: %v", p, err)
@@ -67,15 +68,12 @@ func (b bench) serve(t *testing.T, c *oracle.Case, within time.Duration) (measur
 		b.srv.hangUp()
 		time.Sleep(10 * time.Millisecond)
 	}
-	p := &play{c: c, scale: 1}
-	if last := c.Writes[len(c.Writes)-1].At; last > within {
-		p.scale = float64(within) / float64(last)
-	}
+	p := &play{Play: drivertest.PlayWithin(c, within)}
 	b.srv.lay(p)
 	rec, err := b.ses.Stream(t.Context(), request(c))
 	b.srv.lift()
 	select {
-	case <-p.over:
+	case <-p.Over:
 	case <-time.After(10 * time.Second):
 		t.Fatalf("no stream was asked for: %v", err)
 	}
@@ -89,7 +87,7 @@ func (b bench) serve(t *testing.T, c *oracle.Case, within time.Duration) (measur
 	if rec.Conn.Reused == c.Expired {
 		t.Errorf("connection reused: %v", rec.Conn.Reused)
 	}
-	return measure.Request(rec, tr, judge.Asked(c, err)), tr, c.Truth(p.moments), err
+	return measure.Request(rec, tr, judge.Asked(c, err)), tr, c.Truth(p.Moments), err
 }
 
 // timedBytes is the size above which a stream's figures are not held to the server's stamps: its bytes take time to cross

@@ -39,7 +39,7 @@ func detect(ctx context.Context, c drivers.Config) ([]drivers.Found, error) {
 		f.Note = "something answers that it is not ready, as SGLang does while it loads its model"
 		return []drivers.Found{f}, nil
 	case err != nil:
-		return nil, nil //nolint:nilerr // nothing here, or another kind of server
+		return nil, nil // nothing here, or another kind of server
 	}
 	s.describe(ctx, client)
 	f.Version = s.args.Text("version")

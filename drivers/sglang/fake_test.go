@@ -18,12 +18,14 @@ import (
 type fake struct {
 	oldNames     bool // /get_model_info and the like only
 	noMessages   bool // /tokenize takes text only
+	textOnly     bool // with noMessages: it does take text
 	noTools      bool // /tokenize leaves tools out
 	ignoresSalt  bool
 	refusesSalt  bool
 	noCache      bool
 	incremental  bool // events hold what is new
 	noDetails    bool // the chat route tells no cached tokens
+	report       bool // with noDetails: --enable-cache-report, which leaves a 0 out
 	busyFlushes  int  // so many flushes are refused
 	lyingFlush   bool // 200, and the cache stays
 	flushStatus  int  // instead of all that
@@ -116,6 +118,11 @@ func rendered(body map[string]any) string {
 func (f *fake) tokenize(w http.ResponseWriter, r *http.Request) {
 	var in map[string]any
 	_ = json.NewDecoder(r.Body).Decode(&in)
+	if prompt, ok := in["prompt"].(string); ok && f.textOnly {
+		ids := make([]int, len(prompt))
+		_ = json.NewEncoder(w).Encode(map[string]any{"tokens": ids, "count": len(ids)})
+		return
+	}
 	if f.noMessages {
 		w.WriteHeader(http.StatusBadRequest)
 		fmt.Fprint(w, `{"object":"error","message":"prompt: Field required","type":"BadRequest","code":400}`)
@@ -222,8 +229,12 @@ func (f *fake) chat(w http.ResponseWriter, r *http.Request) {
 	if f.noDetails {
 		details = ""
 	}
+	extra := ""
+	if f.report && cached > 0 {
+		extra = fmt.Sprintf(`,"prompt_tokens_details":{"cached_tokens":%d}`, cached)
+	}
 	fmt.Fprintf(w, "data: {\"model\":%q,\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"length\"}]}\n\n", in["model"])
-	fmt.Fprintf(w, "data: {\"model\":%q,\"choices\":[],\"usage\":{\"prompt_tokens\":%d,\"completion_tokens\":%d}%s}\n\ndata: [DONE]\n\n", in["model"], len(prompt), int(n), details)
+	fmt.Fprintf(w, "data: {\"model\":%q,\"choices\":[],\"usage\":{\"prompt_tokens\":%d,\"completion_tokens\":%d%s}%s}\n\ndata: [DONE]\n\n", in["model"], len(prompt), int(n), extra, details)
 }
 
 func (f *fake) flush(w http.ResponseWriter, _ *http.Request) {

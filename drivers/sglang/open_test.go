@@ -2,7 +2,9 @@ package sglang
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -73,6 +75,7 @@ func TestOpenNative(t *testing.T) {
 	}
 	warm := ask("one and the same", n)
 	warm.Reuse = true
+	golden(t, "testdata/request_cold.json", f.last(), salts[1])
 	run(t, ses, warm)
 	if f.last()["cache_salt"] != nil {
 		t.Error("a prompt that may be reused has a salt")
@@ -88,6 +91,34 @@ func TestOpenNative(t *testing.T) {
 	think.Reasoning = "on"
 	if got := run(t, ses, think); got.Events[0].Kind != stream.Reasoning || got.Counts.Reasoning.N != 4 {
 		t.Errorf("inside a thinking block: %+v", got)
+	}
+}
+
+// golden holds a request to a file, with its salt and its prompt, one byte a token, replaced.
+func golden(t *testing.T, file string, body map[string]any, salt any) {
+	t.Helper()
+	shown := maps.Clone(body)
+	for k, v := range shown {
+		if v == salt {
+			shown[k] = "SALT"
+		}
+	}
+	shown["input_ids"] = "IDS"
+	got, err := json.MarshalIndent(shown, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got = append(got, '\n'); *update {
+		if err := os.WriteFile(file, got, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file) //nolint:gosec // the test's own file
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -108,6 +139,7 @@ func TestOpenVariants(t *testing.T) {
 		{"no cache", &fake{noCache: true}, true, true, textWhole, true, "keeps no prefixes"},
 		{"no messages in /tokenize", &fake{noMessages: true}, false, true, "", true, "by cache_salt"},
 		{"nor cached tokens", &fake{noMessages: true, noDetails: true}, false, false, "", false, "does not say"},
+		{"only such above 0", &fake{noMessages: true, noDetails: true, report: true}, false, true, "", false, "no such count"},
 		{"no /generate", &fake{noGenerate: true}, false, true, "", true, "by cache_salt"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -118,14 +150,33 @@ func TestOpenVariants(t *testing.T) {
 				t.Errorf("info: %+v", i)
 			}
 			r := ask("Tell me of lakes.", 20)
+			run(t, ses, r)
 			got := run(t, ses, r)
-			if got = run(t, ses, r); got.Counts.Cached.Known() != c.cached || got.Counts.Output.N != 20 || len(got.Events) != 20 {
+			if got.Counts.Cached.Known() != c.cached || got.Counts.Output.N != 20 || len(got.Events) != 20 {
 				t.Errorf("counts %+v, %d events", got.Counts, len(got.Events))
 			}
 			if c.cached && (got.Counts.Cached.N == 0) != c.cold {
 				t.Errorf("cold %v, but %d tokens were cached", c.cold, got.Counts.Cached.N)
 			}
 		})
+	}
+}
+
+// TestTextTokenizer is a server whose /tokenize takes text only: the chat route is used, and prompts are counted all the same.
+func TestTextTokenizer(t *testing.T) {
+	f := &fake{noMessages: true, textOnly: true}
+	ses, _ := f.open(t)
+	tok := drivers.CapsOf(ses).Tokenizer
+	if tok == nil || ses.Info().Template != len("<s>[user]<nil>[assistant]") {
+		t.Fatalf("%+v", ses.Info())
+	}
+	got := run(t, ses, ask("How long is this?", 3))
+	if ids, err := tok.Tokenize(t.Context(), user("How long is this?")); err != nil || len(ids) != got.Counts.Prompt.N {
+		t.Errorf("%v: %d ids, the server counts %d", err, len(ids), got.Counts.Prompt.N)
+	}
+	_, tools := probes()
+	if _, err := tok.Tokenize(t.Context(), tools); !errors.Is(err, drivers.ErrUnsupported) {
+		t.Errorf("tools: %v", err)
 	}
 }
 

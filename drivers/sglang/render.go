@@ -65,6 +65,11 @@ func (r *renderer) tokenize(ctx context.Context, in map[string]any) ([]int32, er
 	return out.Tokens, nil
 }
 
+// encode gives the token ids of a text by itself.
+func (r *renderer) encode(ctx context.Context, text string) ([]int32, error) {
+	return r.tokenize(ctx, map[string]any{"model": r.model, "prompt": text, "add_special_tokens": false})
+}
+
 // chatBody is the part of a chat request that the template sees.
 func chatBody(p drivers.Prompt, reasoning string) (map[string]any, error) {
 	body := map[string]any{"messages": openai.Messages(p)}

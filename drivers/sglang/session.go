@@ -9,6 +9,7 @@ import (
 	"net/http"
 
 	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/drivers/internal/framed"
 	"github.com/llm-speed/llm-speed/drivers/internal/httpx"
 	"github.com/llm-speed/llm-speed/drivers/internal/loose"
 	"github.com/llm-speed/llm-speed/drivers/internal/openai"
@@ -23,10 +24,11 @@ type session struct {
 	id     string // the model's, as requests name it
 	info   drivers.Info
 	render renderer
-	native bool   // what can be rendered goes to /generate
-	salted bool   // a cache_salt keeps a request from the cache
-	text   string // how events hold their text, as seen at Open; textWhole, textDelta or ""
-	checks bool   // each stream first asks whether the same weights are still served
+	framed *framed.Tokenizer // counts prompts where render can't; may be nil
+	native bool              // what can be rendered goes to /generate
+	salted bool              // a cache_salt keeps a request from the cache
+	text   string            // how events hold their text, as seen at Open; textWhole, textDelta or ""
+	checks bool              // each stream first asks whether the same weights are still served
 }
 
 // tokenizing is a session whose server renders conversations to token ids.
@@ -44,10 +46,11 @@ type tokenizingMetered struct {
 
 // shaped gives the session with the abilities that its server has.
 func (s *session) shaped(cacheCounts bool) drivers.Session {
+	counts := s.render.messages || s.framed != nil
 	switch {
-	case s.render.messages && cacheCounts:
+	case counts && cacheCounts:
 		return tokenizingMetered{tokenizing{s}, metered{s}, s}
-	case s.render.messages:
+	case counts:
 		return tokenizing{s}
 	case cacheCounts:
 		return metered{s}
@@ -185,18 +188,25 @@ func (s *session) same(ctx context.Context) error {
 		}
 		return fmt.Errorf("ask for the served model: %w", err)
 	}
-	if was, is := s.model.Text("model_path"), now.Text("model_path"); was != is {
+	if was, is := s.model.Text("model_path"), now.Text("model_path"); is != "" && was != is {
 		return fmt.Errorf("%w: the server now has %q, the session began with %q", drivers.ErrModelNotFound, paths.Shown(is), paths.Shown(was))
 	}
 	return nil
 }
 
-// Tokenize gives the ids that Stream would send. A kind of conversation that the server does not render as its chat route
-// does is drivers.ErrUnsupported.
+// Tokenize gives the ids that Stream would send. Where the chat route is used, those of the template are not known, and only
+// their number stands in their place. A kind of conversation that the server does not render as its chat route does is
+// drivers.ErrUnsupported.
 func (s tokenizing) Tokenize(ctx context.Context, p drivers.Prompt) ([]int32, error) {
-	if !s.render.exact(p, "") {
+	var ids []int32
+	var err error
+	switch {
+	case s.render.exact(p, ""):
+		ids, err = s.render.render(ctx, p, "")
+	case s.framed != nil:
+		ids, err = s.framed.Tokenize(ctx, p)
+	default:
 		return nil, fmt.Errorf("%w: this server's /tokenize leaves out a part of conversations with tools", drivers.ErrUnsupported)
 	}
-	ids, err := s.render.render(ctx, p, "")
 	return ids, s.http.Redact(err)
 }

@@ -59,6 +59,7 @@ func Spec() drivers.Spec {
 		},
 		Limits: []string{
 			"A server whose /tokenize takes no messages is measured by its chat route: no exact prompt lengths, and cached tokens only where that route tells them.",
+			"A model without a chat template is refused: measure it with openai-compatible and --opt endpoint=completions.",
 			"Thinking in a raw completion is found by its marks; a model that marks it with tokens that show no text has it counted as answer.",
 		},
 		Detect: detect,

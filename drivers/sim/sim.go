@@ -35,6 +35,12 @@ func Spec() drivers.Spec {
 		},
 		Looked: "nowhere: the simulator is only used when asked for",
 		Start:  "llm-speed sim --listen 127.0.0.1:8099",
+		Able: drivers.Able{
+			ExactLength: drivers.Yes("ignore_eos"), TokenPrompts: drivers.No(""), Tokenizer: drivers.Partly("a profile's choice"), Cached: drivers.Yes("usage"), Cold: drivers.Yes("cache_prompt: false"),
+			PerEvent: drivers.Yes("token_ids"), Timing: drivers.Yes("timings"), CacheStats: drivers.Yes("/sim/cache"), Activity: drivers.Yes("/sim/activity"), Starts: drivers.Yes(""),
+		},
+		Limits: []string{"Its numbers are simulated: they say nothing about any machine, and are never ranked."},
+		Live:   drivers.Live{Date: "2026-11-24", Version: "this program's", How: "in CI"},
 		Detect: func(context.Context, drivers.Config) ([]drivers.Found, error) { return []drivers.Found{}, nil },
 		Open:   open,
 	}

@@ -76,15 +76,15 @@ func TestConformanceChat(t *testing.T) {
 	}
 	s.Stream = "POST /v1/chat/completions"
 	s.Good = []string{
-		event(`{"id":"c","model":"qwen","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}],"usage":{"prompt_tokens":5,"completion_tokens":0}}`),
-		event(`{"id":"c","model":"qwen","choices":[{"index":0,"delta":{"reasoning":"Hm"},"finish_reason":null}],"usage":{"prompt_tokens":5,"completion_tokens":1}}`),
+		event(`{"id":"c","model":"qwen","choices":[{"index":0,"delta":{"role":"assistant","content":"","reasoning":"Hm"},"finish_reason":null}],"usage":{"prompt_tokens":5,"completion_tokens":1}}`),
 		event(`{"id":"c","model":"qwen","choices":[{"index":0,"delta":{"content":" 東京"},"finish_reason":null}],"usage":{"prompt_tokens":5,"completion_tokens":3}}`),
-		event(`{"id":"c","model":"qwen","choices":[{"index":0,"delta":{"content":""},"finish_reason":"length","stop_reason":null}],"usage":{"prompt_tokens":5,"completion_tokens":4}}`),
-		event(`{"id":"c","model":"qwen","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":4}}`),
+		event(`{"id":"c","model":"qwen","choices":[{"index":0,"delta":{"content":"!"},"finish_reason":null}],"usage":{"prompt_tokens":5,"completion_tokens":4}}`),
+		event(`{"id":"c","model":"qwen","choices":[{"index":0,"delta":{"content":""},"finish_reason":"length","stop_reason":null}],"usage":{"prompt_tokens":5,"completion_tokens":5}}`),
+		event(`{"id":"c","model":"qwen","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":5}}`),
 		"data: [DONE]\n\n",
 	}
-	s.Text, s.Counts = "Hm 東京", stream.Counts{Prompt: stated(5), Output: stated(4)}
-	s.Failure = s.Good[1] + event(`{"error":{"message":"boom","type":"InternalServerError","code":500}}`)
+	s.Text, s.Counts = "Hm 東京!", stream.Counts{Prompt: stated(5), Output: stated(5)}
+	s.Failure = s.Good[0] + event(`{"error":{"message":"boom","type":"InternalServerError","code":500}}`)
 	s.Golden, s.Caps = "testdata/request_chat.json", []string{"activity"}
 	s.Oracle = []string{"vllm-chat"}
 	drivertest.Run(t, s)

@@ -65,9 +65,14 @@ func timing(extra json.RawMessage, counts stream.Counts) stream.ServerTiming {
 		return s
 	}
 	s.Queue = milliseconds(e.Metrics, "queue_time_ms")
-	if d := milliseconds(e.Metrics, "time_to_first_token_ms"); d > 0 && counts.Prompt.Known() && counts.Cached.Known() && counts.Prompt.N > counts.Cached.N {
-		s.Prefill = d
-		s.PromptTokens = stream.Count{N: counts.Prompt.N - counts.Cached.N, From: stream.Usage}
+	if d := milliseconds(e.Metrics, "time_to_first_token_ms"); d > 0 && counts.Prompt.Known() {
+		n := counts.Prompt.N
+		if counts.Cached.Known() {
+			n -= counts.Cached.N
+		} // else the rule of package measure: only a cold prompt has a rate then
+		if n > 0 {
+			s.Prefill, s.PromptTokens = d, stream.Count{N: n, From: counts.Prompt.From}
+		}
 	}
 	if d := milliseconds(e.Metrics, "generation_time_ms"); d > 0 && counts.Output.Known() && counts.Output.N > 1 {
 		s.Decode, s.DecodeTokens = d, counts.Output.N-1

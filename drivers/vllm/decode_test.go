@@ -111,7 +111,7 @@ func TestTimingOfOddMetrics(t *testing.T) {
 	}
 	whole := []byte(`{"metrics":{"time_to_first_token_ms":100,"generation_time_ms":5}}`)
 	for name, c := range map[string]stream.Counts{
-		"cached tokens unknown": {Prompt: stated(100)}, "all cached": {Prompt: stated(100), Cached: stated(100)}, "one token": {Output: stated(1)}, "nothing": {},
+		"prompt unknown": {Cached: stated(0)}, "all cached": {Prompt: stated(100), Cached: stated(100)}, "one token": {Output: stated(1)}, "nothing": {},
 	} {
 		if s := timing(whole, c); s != (stream.ServerTiming{}) {
 			t.Errorf("%s: %+v", name, s)

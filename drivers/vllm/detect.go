@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/llm-speed/llm-speed/drivers"
-	"github.com/llm-speed/llm-speed/drivers/internal/paths"
 )
 
 // probeTime bounds the look at a port, and installTime that for the program.
@@ -28,7 +27,7 @@ func detect(ctx context.Context, c drivers.Config) ([]drivers.Found, error) {
 		url = usualURL
 	}
 	if p := ask(ctx, c, url); p.err == nil || errors.Is(p.err, drivers.ErrAuth) && p.server != nil {
-		found = append(found, p.found())
+		found = append(found, p.found(c))
 	}
 	both.Wait()
 	if local != nil {
@@ -39,9 +38,11 @@ func detect(ctx context.Context, c drivers.Config) ([]drivers.Found, error) {
 
 // probed is what a URL gave.
 type probed struct {
-	url    string
-	server *server // nil where it is no vLLM
-	err    error
+	url       string
+	server    *server // nil where it is no vLLM
+	kind      string  // where it is
+	simulated bool
+	err       error
 }
 
 func ask(ctx context.Context, c drivers.Config, url string) probed {
@@ -53,18 +54,17 @@ func ask(ctx context.Context, c drivers.Config, url string) probed {
 	}
 	defer h.Close()
 	s, err := identify(ctx, h)
-	return probed{url: h.Base(), server: s, err: err}
+	return probed{url: h.Base(), server: s, kind: h.URLKind(), simulated: h.Simulated(), err: err}
 }
 
-func (p *probed) found() drivers.Found {
-	f := drivers.Found{Backend: name, URL: p.url, Version: p.server.version, Models: []drivers.Model{}, Usable: p.err == nil}
+func (p *probed) found(c drivers.Config) drivers.Found {
+	f := drivers.Found{Backend: name, URL: p.url, Version: p.server.version, Models: []drivers.Model{}, Usable: p.err == nil, Simulated: p.simulated}
 	if p.err != nil {
 		f.Note = "needs a key: --api-key or VLLM_API_KEY"
 		return f
 	}
 	for _, m := range p.server.listed {
-		id := paths.Shown(m.Text("id"))
-		f.Models = append(f.Models, drivers.Model{Ref: id, Name: id, Quant: quantOf(id), ContextMax: m.Count("max_model_len"), Loaded: true})
+		f.Models = append(f.Models, p.server.model(c, m, "", p.kind, map[string]string{}))
 	}
 	if a := activity(p.server.metrics); a.Running > 0 {
 		f.Note = fmt.Sprintf("%d requests are running", a.Running)
@@ -77,12 +77,16 @@ func installed(ctx context.Context, c drivers.Config) *drivers.Found {
 	ctx, cancel := context.WithTimeout(ctx, installTime)
 	defer cancel()
 	p, err := find(ctx, c)
-	f := &drivers.Found{Backend: name, Binary: p.path, Version: p.version, Models: []drivers.Model{}, Usable: true, Note: "started for --model NAME or FOLDER"}
+	f := &drivers.Found{Backend: name, Binary: p.path, Version: p.version, Models: []drivers.Model{}, Usable: true}
 	switch {
 	case err != nil:
 		f.Note, f.Usable = err.Error(), false
+		return f
 	case p.path == "":
 		return nil
+	}
+	if f.Models = cachedModels(ctx, c); len(f.Models) == 0 && c.Model == "" {
+		f.Note, f.Usable = "no model in Hugging Face's cache; name one with --model ORG/NAME, or give a folder", false
 	}
 	return f
 }

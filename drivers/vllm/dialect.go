@@ -53,28 +53,28 @@ func newDialect(model string, chat bool) dialect {
 	}}
 }
 
-// adapt changes the dialect after a refusal. It gives the index of a feature that it gave up without being told which, -1
-// otherwise; ok is false where there is nothing left to change.
-func (d *dialect) adapt(err error) (blind int, ok bool) {
+// adapt changes the dialect after a refusal: it gives up the feature that is named, else the next one, and says which, and
+// whether it was named. ok is false where there is nothing left to change.
+func (d *dialect) adapt(err error) (gave int, named, ok bool) {
 	var api *drivers.APIError
 	if !errors.Is(err, drivers.ErrBadRequest) || !errors.As(err, &api) {
-		return -1, false
+		return -1, false, false
 	}
 	said := strings.ToLower(api.Message)
 	for i := range d.features {
 		f := &d.features[i]
 		if f.on && slices.ContainsFunc(f.words, func(w string) bool { return strings.Contains(said, w) }) {
 			f.on = false
-			return -1, true
+			return i, true, true
 		}
 	}
 	for i := range d.features {
 		if d.features[i].on {
 			d.features[i].on = false
-			return i, true
+			return i, false, true
 		}
 	}
-	return -1, false
+	return -1, false, false
 }
 
 // refused lists the features that are off, for the metadata.

@@ -21,6 +21,7 @@ type fake struct {
 	omitZero     bool     // leaves cached_tokens out where it is 0
 	noSalt       bool     // does not know cache_salt
 	noContinuous bool     // heeds include_usage only
+	says         string   // the words of refusals
 	noTokenize   bool
 	noMetrics    bool
 	noTools      bool // /tokenize leaves tools out
@@ -158,7 +159,11 @@ func (f *fake) complete(w http.ResponseWriter, in map[string]any, chat bool) {
 			if f.mute {
 				field = "something"
 			}
-			f.refuse(w, http.StatusBadRequest, fmt.Sprintf("Parameter '%s' is not supported", field))
+			says := fmt.Sprintf("Parameter '%s' is not supported", field)
+			if f.says != "" {
+				says = f.says
+			}
+			f.refuse(w, http.StatusBadRequest, says)
 			return
 		}
 	}

@@ -154,26 +154,29 @@ func (s *session) coldSalt() string { return s.saltFor(drivers.Request{}) }
 // learn finds a way of asking that the server takes, and gives the answer.
 func (s *session) learn(ctx context.Context) (stream.Transcript, error) {
 	var refusal error
-	var blind []int
+	var gave []int
+	sure := true
 	try := func(d dialect) (stream.Transcript, error) {
 		return s.ask(ctx, d, user("Say hello. Dites bonjour; 東京 2,048 <b>x_1</b>"), 4, s.coldSalt())
 	}
 	t, err := try(s.dialect)
 	for err != nil {
 		refusal = cmp.Or(refusal, err)
-		i, ok := s.dialect.adapt(err)
+		i, named, ok := s.dialect.adapt(err)
 		if !ok {
 			if errors.Is(err, drivers.ErrBadRequest) {
 				err = refusal // the first one is about the whole request
 			}
 			return stream.Transcript{}, err
 		}
-		if i >= 0 {
-			blind = append(blind, i)
-		}
+		gave, sure = append(gave, i), sure && named
 		t, err = try(s.dialect)
 	}
-	for _, i := range blind { // given up on no more than a guess: the last one was the refused one
+	// Given up on no more than a guess, or one of several that a refusal names at once: what was refused is one of them.
+	for _, i := range gave {
+		if sure && len(gave) == 1 {
+			break
+		}
 		d := s.dialect
 		d.features[i].on = true
 		if again, err := try(d); err == nil {
@@ -213,9 +216,16 @@ func (s *session) learnTools(ctx context.Context) string {
 	return "left out of the prompt, or refused"
 }
 
+// mostTried is the largest cache block that is tried, in tokens: three of them have to be computed.
+const mostTried = 1024
+
 // learnCache finds out what the server tells of its prompt cache, and whether it heeds salts: one prompt is sent twice under
 // one salt, then under another.
 func (s *session) learnCache(ctx context.Context, block int, meta map[string]string) error {
+	if block > mostTried {
+		meta["cached_tokens"] = fmt.Sprintf("not tried: blocks of %d tokens", block)
+		return nil
+	}
 	p, one, two := filler(3*block+16), s.coldSalt(), s.coldSalt()
 	var cached [3]stream.Count
 	var hits [4]int64
@@ -318,11 +328,10 @@ func (s *session) describe(ctx context.Context, c drivers.Config, o *opened, mod
 	s.info = drivers.Info{
 		Backend: name, Version: o.version, Build: o.build(), URL: o.http.Base(), URLKind: o.http.URLKind(), Attached: o.proc == nil,
 		ContextMax: model.Count("max_model_len"), Parallel: o.parallel, Template: before, CacheBlock: blockSize(o.metrics),
-		Simulated: o.http.Simulated(), IgnoresEOS: s.dialect.features[ignoreEOS].on, ColdAsked: s.dialect.features[salted].on,
+		AnyParallel: o.proc == nil || o.parallel >= usualParallel, Simulated: o.http.Simulated(), IgnoresEOS: s.dialect.features[ignoreEOS].on, ColdAsked: s.dialect.features[salted].on,
 		Metadata: meta, WhyNot: map[string]string{},
 	}
-	s.info.Model = o.model(c, model, s.info.WhyNot)
-	s.info.Model.ContextMax = cmp.Or(s.info.Model.ContextMax, s.info.ContextMax)
+	s.info.Model = o.model(c, model, o.path, s.info.URLKind, s.info.WhyNot)
 	s.secrets = secretsOf(c, o.http, o.server, s.info.Model.Path)
 	if n := o.config.Object("scheduler_config").Count("max_num_seqs"); s.info.Parallel == 0 && n > 0 {
 		s.info.Parallel = n

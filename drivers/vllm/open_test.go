@@ -1,6 +1,7 @@
 package vllm
 
 import (
+	"encoding/binary"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -59,7 +60,7 @@ func TestInfo(t *testing.T) {
 	want := drivers.Info{
 		Backend: "vllm", Version: "0.11.0", URL: got.URL, URLKind: "loopback", Attached: true,
 		Model:      drivers.Model{Ref: "qwen", Name: "qwen", Quant: "AWQ", ContextMax: 4096, Loaded: true},
-		ContextMax: 4096, Template: 4, CacheBlock: 16, IgnoresEOS: true, ColdAsked: true,
+		ContextMax: 4096, Template: 4, CacheBlock: 16, AnyParallel: true, IgnoresEOS: true, ColdAsked: true,
 		Metadata: map[string]string{
 			"endpoint": "/v1/completions, prompt as token ids", "rendering": "template, by /tokenize", "tools": "template", "root": "Qwen/Qwen3-8B-AWQ",
 			"cached_tokens": "stated", "cache_salt": "seen to work", "cache_block_size": "16", "tokens_per_event": "stated by running usage",
@@ -174,6 +175,8 @@ func TestLearns(t *testing.T) {
 		}}},
 		{"ignores running usage, refuses ids", &fake{noContinuous: true, refuses: []string{"return_token_ids"}}, []check{has("return_token_ids", false), meta("tokens_per_event", "not stated")}},
 		{"refuses min_tokens without naming it", &fake{refuses: []string{"min_tokens"}, mute: true}, []check{has("min_tokens", false), has("top_k", true), has("cache_salt", true), meta("refused", "min_tokens")}},
+		{"speculates: refuses min_tokens and names others too", &fake{refuses: []string{"min_tokens"}, says: "The min_tokens, min_p, and logit_bias sampling parameters are not yet supported with speculative decoding."},
+			[]check{has("min_tokens", false), has("top_k", true), meta("refused", "min_tokens")}},
 		{"refuses a seed", &fake{refuses: []string{"seed"}}, []check{has("seed", false)}},
 		{"refuses usage", &fake{refuses: []string{"stream_options"}}, []check{has("stream_options", false), func(t *testing.T, _ *fake, s drivers.Session) {
 			if tr := run(t, s, drivertest.Ask()); tr.Counts.Prompt.From != stream.ServerTokens || tr.Counts.Output.Known() {
@@ -188,7 +191,7 @@ func TestLearns(t *testing.T) {
 			}
 		}}},
 		{"per-request metrics without cached tokens", &fake{timings: true}, []check{func(t *testing.T, _ *fake, s drivers.Session) {
-			if tr := run(t, s, drivertest.Ask()); tr.Server.Prefill != 0 || tr.Server.PromptTokens.Known() || tr.Server.Decode == 0 {
+			if tr := run(t, s, drivertest.Ask()); tr.Counts.Cached.Known() || tr.Server.PromptTokens != tr.Counts.Prompt || tr.Server.Decode == 0 {
 				t.Errorf("%+v", tr.Server)
 			}
 		}}},
@@ -478,5 +481,53 @@ func TestLocate(t *testing.T) {
 	snapshot("bbb")
 	if path, why := locate(c, "Org/Name", "loopback"); path != "" || !strings.Contains(why, "several revisions") {
 		t.Error(path, why)
+	}
+}
+
+// TestCachedModels lists what lies in Hugging Face's cache with its weights, and nothing else.
+func TestCachedModels(t *testing.T) {
+	home := t.TempDir()
+	c := drivers.Config{Env: func(k string) string { return map[string]string{"HF_HOME": home}[k] }, Clock: clock.New()}
+	put := func(repo, config string, tensors bool) string {
+		dir := filepath.Join(home, "hub", repo, "snapshots", "0123abc")
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if tensors {
+			head := `{"model.embed_tokens.weight":{"dtype":"BF16","shape":[4,2],"data_offsets":[0,16]}}`
+			body := append(binary.LittleEndian.AppendUint64(nil, uint64(len(head))), head...)
+			if err := os.WriteFile(filepath.Join(dir, "model.safetensors"), append(body, make([]byte, 16)...), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return dir
+	}
+	const llama = `{"architectures":["LlamaForCausalLM"],"model_type":"llama","max_position_embeddings":8192,"torch_dtype":"bfloat16"}`
+	want := put("models--Org--Tiny-1B", llama, true)
+	older := put("models--Org--Older-1B", llama, true)
+	if err := os.Chtimes(older, time.Now(), time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	put("models--Org--No-Weights", llama, false)
+	put("models--Org--tiny-embed", llama, true)
+	put("models--Org--Encoder", `{"architectures":["BertModel"],"model_type":"bert"}`, true)
+	put("models--Org--Broken", `{`, false)
+	got := cachedModels(t.Context(), c)
+	if len(got) != 2 || got[1].Ref != "Org/Older-1B" || got[0].Ref != "Org/Tiny-1B" || got[0].Path != want || got[0].ContextMax != 8192 || got[0].SizeBytes == 0 || got[0].Loaded {
+		t.Errorf("%+v", got)
+	}
+	// A server of this machine that names it is described by its files.
+	s, err := against(t, &fake{model: "tiny", root: "Org/Tiny-1B"}, func(d *drivers.Config) { d.Env = c.Env })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := s.Info().Model; m.Ref != "tiny" || m.Path != want || m.SizeBytes != got[0].SizeBytes || m.Quant != got[0].Quant || m.ContextMax != 8192 || s.Info().ContextMax != 4096 {
+		t.Errorf("%+v", m)
+	}
+	if secrets := drivers.CapsOf(s).Secrets.Secrets(); !slices.Contains(secrets, filepath.Dir(want)+string(filepath.Separator)) {
+		t.Errorf("secrets %q", secrets)
 	}
 }

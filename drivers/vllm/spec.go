@@ -54,8 +54,10 @@ func Spec() drivers.Spec {
 		Doc:     "vLLM's server, running or started with vllm serve.",
 		Kind:    drivers.Local,
 		Options: options(),
-		Looked:  "port 8000, vllm on PATH, and python3's package vllm",
+		Looked:  "port 8000, vllm on PATH, python3's package vllm, and the models in Hugging Face's cache",
 		Start:   "vllm serve MODEL --enable-prompt-tokens-details",
+		Able:    able(),
+		Limits:  limits(),
 		Detect:  detect,
 		Open:    open,
 	}

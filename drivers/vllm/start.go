@@ -29,6 +29,10 @@ const (
 	leastContext   = 2048
 )
 
+// usualParallel is how many streams at once a server is started for at least. Room for more costs a lone stream nothing, and a
+// server that takes minutes to start need not be started again for rows of more streams.
+const usualParallel = 256
+
 // launch is how a server is started.
 type launch struct {
 	c        drivers.Config
@@ -36,7 +40,8 @@ type launch struct {
 	model    string   // as vLLM takes it: a folder or a Hugging Face name
 	path     string   // folder of the weights; "" where not known
 	context  int      // tokens a stream
-	parallel int      //
+	parallel int      // streams at once
+	least    int      // of them that the rows need
 	reduced  bool     // the context is smaller than asked
 	more     []string // the user's further arguments
 	unknown  []string // flags that this version does not know
@@ -53,10 +58,15 @@ func start(ctx context.Context, c drivers.Config, n drivers.Need) (drivers.Sessi
 		return nil, err
 	case p.path == "":
 		return nil, fmt.Errorf("%w: no vLLM runs on port 8000, and there is none on PATH or among the packages of python3; install it with pip install vllm, or give --opt path=VENV or --url", drivers.ErrNotFound)
-	case c.Model == "":
-		return nil, fmt.Errorf("%w: vLLM is to be started and needs one; name it with --model ORG/NAME, as on Hugging Face, or give a folder", drivers.ErrNoModel)
 	}
-	l := launch{c: c, program: p, context: n.Context, parallel: max(1, n.Parallel)}
+	if c.Model == "" {
+		list := cachedModels(ctx, c)
+		if len(list) == 0 {
+			return nil, fmt.Errorf("%w: vLLM is to be started, and no model is in Hugging Face's cache; name one with --model ORG/NAME, or give a folder", drivers.ErrNoModel)
+		}
+		c.Model = list[0].Ref
+	}
+	l := launch{c: c, program: p, context: n.Context, parallel: max(usualParallel, n.Parallel), least: max(1, n.Parallel)}
 	if l.context <= 0 {
 		l.context = defaultContext
 	}
@@ -65,6 +75,11 @@ func start(ctx context.Context, c drivers.Config, n drivers.Need) (drivers.Sessi
 	}
 	if l.more, err = argv.Split(option(c, optArgs)); err != nil {
 		return nil, fmt.Errorf("option %s: %w", optArgs, err)
+	}
+	if v := valueOf(l.more, "--max-num-seqs"); v != "" {
+		if l.parallel, err = strconv.Atoi(v); err != nil || l.parallel < 1 {
+			return nil, fmt.Errorf("option %s: --max-num-seqs is %q; want a number", optArgs, v)
+		}
 	}
 	if err := l.resolve(); err != nil {
 		return nil, err
@@ -98,7 +113,7 @@ func (l *launch) resolve() error {
 	} else {
 		var why string
 		l.path, why = locate(l.c, ref, "loopback")
-		cached := l.cached()
+		cached := cachedNames(l.c)
 		if l.path == "" && option(l.c, optDownload) == "no" && !slices.Contains(cached, ref) {
 			return fmt.Errorf("%w: %s: %s; %s (with --opt download=yes vLLM may download it)", drivers.ErrModelNotFound, ref, why, pick.Suggest(ref, cached))
 		}
@@ -109,16 +124,6 @@ func (l *launch) resolve() error {
 		}
 	}
 	return nil
-}
-
-// cached lists the models in Hugging Face's cache.
-func (l *launch) cached() []string {
-	var names []string
-	dirs, _ := filepath.Glob(filepath.Join(hub(l.c), "models--*"))
-	for _, d := range dirs {
-		names = append(names, strings.ReplaceAll(strings.TrimPrefix(filepath.Base(d), "models--"), "--", "/"))
-	}
-	return names
 }
 
 // args is the command line.
@@ -143,6 +148,19 @@ func given(args []string, flag string) bool {
 	return slices.ContainsFunc(args, func(a string) bool { return a == flag || strings.HasPrefix(a, flag+"=") })
 }
 
+// valueOf is what the user's arguments give for a flag; "" where they do not have it.
+func valueOf(args []string, flag string) string {
+	for i, a := range args {
+		if v, ok := strings.CutPrefix(a, flag+"="); ok {
+			return v
+		}
+		if a == flag && i+1 < len(args) {
+			return args[i+1]
+		}
+	}
+	return ""
+}
+
 // startError marks the failure of a start whose log may say what to change.
 type startError struct {
 	err  error
@@ -159,6 +177,7 @@ func (e *startError) Unwrap() error { return e.err }
 var (
 	unknownFlag  = regexp.MustCompile(`unrecognized arguments: (.*)`)
 	longestSaid  = regexp.MustCompile(`(?:derived max_model_len \([^)=]*=|estimated maximum model length is |maximum number of tokens that can be stored in KV cache \()(\d+)`)
+	fewerSaid    = regexp.MustCompile("lowering .?max_num_seqs")
 	portTakenSay = regexp.MustCompile(`(?i)address already in use`)
 )
 
@@ -185,6 +204,10 @@ func (l *launch) adapt(err error) bool {
 			}
 			l.c.Log("vLLM has no room for a context of %d tokens; trying with %d", l.context, n)
 			l.context, l.reduced = n, true
+			return true
+		}
+		if fewerSaid.MatchString(line) && l.parallel > l.least && !given(l.more, "--max-num-seqs") {
+			l.parallel = l.least
 			return true
 		}
 		if portTakenSay.MatchString(line) {

@@ -3,6 +3,7 @@
 package vllm
 
 import (
+	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
@@ -76,6 +77,11 @@ func standIn(role string, args []string) int {
 			fmt.Println("usage: vllm serve [model_tag] [options]")
 			fmt.Println("vllm: error: unrecognized arguments: --enable-prompt-tokens-details")
 			return 2
+		}
+	case "crowded":
+		if after("--max-num-seqs") != "2" {
+			fmt.Println("RuntimeError: CUDA out of memory occurred when warming up sampler with 256 dummy requests. Please try lowering `max_num_seqs` or `gpu_memory_utilization` when initializing the engine.")
+			return 1
 		}
 	case "short":
 		if context > 3000 {
@@ -179,10 +185,10 @@ func TestStart(t *testing.T) {
 	}
 	defer s.Close()
 	i := s.Info()
-	if i.Attached || i.Parallel != 4 || i.Model.Ref != "tiny-model" || i.Metadata["cached_tokens"] != "stated" {
+	if i.Attached || i.Parallel != 256 || !i.AnyParallel || i.Model.Ref != "tiny-model" || i.Metadata["cached_tokens"] != "stated" {
 		t.Errorf("info %+v", i)
 	}
-	want := "--max-model-len 8192 --max-num-seqs 4 --enable-prompt-tokens-details --served-model-name tiny-model --dtype float16 --api-key ***"
+	want := "--max-model-len 8192 --max-num-seqs 256 --enable-prompt-tokens-details --served-model-name tiny-model --dtype float16 --api-key ***"
 	if i.Metadata["args"] != want {
 		t.Errorf("args %q, want %q", i.Metadata["args"], want)
 	}
@@ -207,8 +213,43 @@ func TestStart(t *testing.T) {
 	gone(t, pids)
 }
 
+// TestStartsTheNewestModel is a start for which no model was named, and one that is named as on Hugging Face.
+func TestStartsTheNewestModel(t *testing.T) {
+	for _, model := range []string{"", "Org/Name"} {
+		c, seen := standInConfig(t, "serves")
+		home := t.TempDir()
+		dir := filepath.Join(home, "hub", "models--Org--Name", "snapshots", "0123abc")
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		head := `{"w":{"dtype":"BF16","shape":[4,2],"data_offsets":[0,16]}}`
+		tensors := string(binary.LittleEndian.AppendUint64(nil, uint64(len(head)))) + head + strings.Repeat("\x00", 16)
+		for file, body := range map[string]string{"config.json": `{"model_type":"llama","max_position_embeddings":3000}`, "model.safetensors": tensors} {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(body), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		path := c.Env("PATH")
+		c.Env = func(k string) string { return map[string]string{"PATH": path, "HF_HOME": home}[k] }
+		c.Model = model
+		s, err := Spec().Open(t.Context(), c, drivers.Need{Context: 8192})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := s.Info(); i.Model.Ref != "Org/Name" || i.Model.Path != dir || !strings.HasPrefix(i.Metadata["args"], "--max-model-len 3000 ") || i.Metadata["context_reduced"] == "" {
+			t.Errorf("%q: %+v", model, i)
+		}
+		_ = s.Close()
+		pids, lines := starts(t, seen)
+		if !strings.Contains(lines[0], " serve Org/Name ") {
+			t.Errorf("%q: started as %q", model, lines)
+		}
+		gone(t, pids)
+	}
+}
+
 func TestStartAdapts(t *testing.T) {
-	for role, want := range map[string]string{"old": "--max-model-len 8192 --max-num-seqs 2 --served-model-name", "short": "--max-model-len 3000 --max-num-seqs 2 --enable-prompt-tokens-details"} {
+	for role, want := range map[string]string{"old": "--max-model-len 8192 --max-num-seqs 256 --served-model-name", "short": "--max-model-len 3000 --max-num-seqs 256 --enable-prompt-tokens-details", "crowded": "--max-model-len 8192 --max-num-seqs 2 --enable-prompt-tokens-details"} {
 		c, seen := standInConfig(t, role)
 		s, err := Spec().Open(t.Context(), c, drivers.Need{Context: 8192, Parallel: 2})
 		if err != nil {
@@ -218,7 +259,7 @@ func TestStartAdapts(t *testing.T) {
 		if got := s.Info().Metadata["args"]; !strings.HasPrefix(got, want) {
 			t.Errorf("%s: %q", role, got)
 		}
-		if (s.Info().Metadata["context_reduced"] != "") != (role == "short") {
+		if (s.Info().Metadata["context_reduced"] != "") != (role == "short") || s.Info().AnyParallel != (role != "crowded") {
 			t.Errorf("%s: metadata %v", role, s.Info().Metadata)
 		}
 		_ = s.Close()
@@ -227,6 +268,27 @@ func TestStartAdapts(t *testing.T) {
 			t.Errorf("%s: started %d times", role, len(pids))
 		}
 		gone(t, pids)
+	}
+}
+
+// TestUsersArguments win over the driver's.
+func TestUsersArguments(t *testing.T) {
+	c, _ := standInConfig(t, "serves")
+	c.Options[optArgs] = "--max-num-seqs=8 --max-model-len 2000 --served-model-name mine"
+	s, err := Spec().Open(t.Context(), c, drivers.Need{Context: 8192, Parallel: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := s.Info()
+	if i.Parallel != 8 || i.AnyParallel || i.Model.Ref != "mine" || i.Metadata["args"] != "--enable-prompt-tokens-details --max-num-seqs=8 --max-model-len 2000 --served-model-name mine" {
+		t.Errorf("%+v", i)
+	}
+	_ = s.Close()
+	for args, says := range map[string]string{"--max-num-seqs many": "want a number", `--x "y`: "is not closed"} {
+		c.Options[optArgs] = args
+		if _, err := Spec().Open(t.Context(), c, drivers.Need{}); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", args, err)
+		}
 	}
 }
 
@@ -318,6 +380,10 @@ func TestInstalled(t *testing.T) {
 	f := installed(t.Context(), c)
 	if f == nil || f.Binary == "" || !f.Usable {
 		t.Fatalf("found %+v", f)
+	}
+	c.Model = ""
+	if f := installed(t.Context(), c); f == nil || f.Usable || !strings.Contains(f.Note, "--model") {
+		t.Errorf("without a model: %+v", f)
 	}
 	// A script of a Python that knows its version.
 	dir := t.TempDir()

@@ -1,27 +1,32 @@
 package vllm
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/drivers/internal/loose"
 	"github.com/llm-speed/llm-speed/drivers/internal/paths"
+	"github.com/llm-speed/llm-speed/drivers/internal/pick"
 	"github.com/llm-speed/llm-speed/internal/weights"
 )
 
-// model describes a served model: by its files where they can be read and can be no others, else by the server's words.
-func (o *opened) model(c drivers.Config, entry loose.Object, whyNot map[string]string) drivers.Model {
+// model describes a served model: by its files where they can be read and can be no others, else by the server's words. path is
+// the folder that the server was started for, "" where that is not known; kind says where the server is.
+func (s *server) model(c drivers.Config, entry loose.Object, path, kind string, whyNot map[string]string) drivers.Model {
 	id, root := entry.Text("id"), entry.Text("root")
 	m := drivers.Model{Ref: paths.Shown(id), Name: paths.Shown(id), Loaded: true}
 	if root == "" || entry.Text("parent") != "" {
 		root = id
 	}
-	path, why := o.path, ""
+	why := ""
 	if path == "" {
-		path, why = locate(c, root, o.http.URLKind())
+		path, why = locate(c, root, kind)
 	}
 	if path != "" {
 		info, err := weights.Read(path)
@@ -34,13 +39,16 @@ func (o *opened) model(c drivers.Config, entry loose.Object, whyNot map[string]s
 	if m.Path == "" && why != "" {
 		whyNot["model.digest"] = why
 	}
-	for _, said := range []string{o.config.Text("quantization"), o.config.Object("model_config").Text("quantization"), quantOf(root), quantOf(id)} {
+	for _, said := range []string{s.config.Text("quantization"), s.config.Object("model_config").Text("quantization"), quantOf(root), quantOf(id)} {
 		if m.Quant == "" {
 			m.Quant = said
 		}
 	}
 	if m.Quant == "" {
 		whyNot["model.quant"] = "vLLM does not state it, the model's name does not, and its files are not at hand"
+	}
+	if m.ContextMax == 0 {
+		m.ContextMax = entry.Count("max_model_len")
 	}
 	return m
 }
@@ -83,6 +91,48 @@ func hub(c drivers.Config) string {
 		return filepath.Join(v, "huggingface", "hub")
 	}
 	return filepath.Join(getenv(c, "HOME"), ".cache", "huggingface", "hub")
+}
+
+// cachedNames lists the models in Hugging Face's cache, as ORG/NAME.
+func cachedNames(c drivers.Config) []string {
+	var names []string
+	dirs, _ := filepath.Glob(filepath.Join(hub(c), "models--*"))
+	for _, d := range dirs {
+		names = append(names, strings.ReplaceAll(strings.TrimPrefix(filepath.Base(d), "models--"), "--", "/"))
+	}
+	return names
+}
+
+// mostModels bounds the models whose headers are read for a list.
+const mostModels = 64
+
+// cachedModels lists the models in Hugging Face's cache that vLLM could be started for, newest first: those whose weights are
+// there, and which generate text as far as their names and architectures tell.
+func cachedModels(ctx context.Context, c drivers.Config) []drivers.Model {
+	type snapshot struct {
+		ref, dir string
+		at       time.Time
+	}
+	var all []snapshot
+	for _, ref := range cachedNames(c) {
+		dir, _ := locate(c, ref, "loopback")
+		if st, err := os.Lstat(dir); err == nil && pick.GeneratesText(ref) {
+			all = append(all, snapshot{ref, dir, st.ModTime()})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b snapshot) int { return b.at.Compare(a.at) })
+	list := []drivers.Model{}
+	for _, s := range all {
+		if ctx.Err() != nil || len(list) == mostModels {
+			break
+		}
+		info, err := weights.ReadSafetensors(s.dir)
+		if err != nil || strings.Contains(strings.ToLower(info.Architecture), "bert") {
+			continue
+		}
+		list = append(list, drivers.Model{Ref: s.ref, Name: s.ref, Path: s.dir, Quant: info.Quant, SizeBytes: info.SizeBytes, ContextMax: info.Context})
+	}
+	return list
 }
 
 // quantPattern is how names of models tell their quantisation.

@@ -162,3 +162,28 @@ func TestJoules(t *testing.T) {
 		t.Error(why)
 	}
 }
+
+func TestParseProcesses(t *testing.T) {
+	for _, c := range []struct {
+		text   string
+		n      int
+		memory *int64
+		bad    bool
+	}{
+		{"", 0, is(int64(0)), false},
+		{"\n\n", 0, is(int64(0)), false},
+		{"4242, 1024\n4243, 1\n", 2, is(int64(1025) << 20), false},
+		{"4242, 1024\n4242, 1024\n", 1, is(int64(2048) << 20), false}, // one process on two GPUs
+		{"4242, [N/A]\n", 1, nil, false},
+		{"4242, [N/A]\n4243, 7\n", 2, nil, false},
+		{"No running processes found", 0, nil, true},
+		{"-1, 5", 0, nil, true},
+		{"99999999999999999999, 5", 0, nil, true},
+	} {
+		n, memory, err := parseProcesses(c.text)
+		same := memory == nil && c.memory == nil || memory != nil && c.memory != nil && *memory == *c.memory
+		if n != c.n || (err != nil) != c.bad || !c.bad && !same {
+			t.Errorf("%q: %d, %v, %v", c.text, n, memory, err)
+		}
+	}
+}

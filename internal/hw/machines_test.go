@@ -75,6 +75,8 @@ func replayNvidia(t *testing.T, dir string, args []string) (string, error) {
 	switch {
 	case len(args) == 0:
 		return text(t, dir, "nvidia-smi.txt"), nil
+	case strings.HasPrefix(args[0], "--query-compute-apps="):
+		return text(t, dir, "nvidia-smi-apps.csv"), nil
 	case args[0] == "--version":
 		if out := text(t, dir, "nvidia-smi-version.txt"); out != "" {
 			return out, nil
@@ -169,7 +171,7 @@ func TestRecordedMachines(t *testing.T) {
 }
 
 func TestBusIDsStayForTheProcess(t *testing.T) {
-	enter, err := recorded(t, "testdata/machines/rdna-rocm-smi").linuxGPUs(t.Context())
+	enter, err := recorded(t, "testdata/machines/synthetic_rdna-rocm-smi").linuxGPUs(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +180,7 @@ func TestBusIDsStayForTheProcess(t *testing.T) {
 	if len(fp.GPUs) != 2 || fp.GPUs[0].BusID != "0000:79:00.0" || fp.GPUs[1].BusID != "0000:03:00.0" || fp.GPUs[1].UUID != "76a08c022586fed6" {
 		t.Errorf("got %+v", fp.GPUs)
 	}
-	if enter, err = recorded(t, "testdata/machines/h200-load").linuxGPUs(t.Context()); err != nil {
+	if enter, err = recorded(t, "testdata/machines/synthetic_h200-load").linuxGPUs(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	enter(&fp, map[string]string{})

@@ -89,3 +89,46 @@ func (s source) nvidiaState(ctx context.Context) ([]GPUState, error) {
 	}
 	return list, err
 }
+
+// nvidiaProcesses counts the processes that compute on NVIDIA's GPUs. Their names are not asked for: they tell what else the
+// user does. Containers see none but their own.
+func (s source) nvidiaProcesses(ctx context.Context) (func(*Condition, map[string]string), error) {
+	ctx, cancel := context.WithTimeout(ctx, toolLimit)
+	defer cancel()
+	out, err := s.run(ctx, "nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits")
+	switch {
+	case errors.Is(err, errNoTool) || strings.Contains(out, "No devices were found"):
+		return nil, notHereError("only NVIDIA's tool tells")
+	case err != nil:
+		return nil, err
+	}
+	n, memory, err := parseProcesses(out)
+	return func(c *Condition, reasons map[string]string) {
+		if c.GPUProcesses, c.GPUProcessRAM = &n, memory; memory == nil {
+			reasons["gpu_processes_bytes"] = "nvidia-smi does not tell it of all of them"
+		}
+	}, err
+}
+
+// parseProcesses understands that answer: a line a process and GPU, and none at all where there are none. Windows' driver
+// says [N/A] for the memory.
+func parseProcesses(text string) (n int, memory *int64, err error) {
+	memory = new(int64)
+	seen := map[string]bool{}
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		pid, used, ok := strings.Cut(line, ",")
+		if _, err := strconv.ParseUint(pid, 10, 32); err != nil || !ok {
+			return 0, nil, errors.New("nvidia-smi: answer not understood: " + quote(line))
+		}
+		seen[pid] = true
+		if mib, ok := amount(used); !ok || mib > 1<<40 {
+			memory = nil
+		} else if memory != nil {
+			*memory += int64(mib) << 20
+		}
+	}
+	return len(seen), memory, nil
+}

@@ -1,7 +1,6 @@
 package hw
 
 import (
-	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -210,26 +209,4 @@ func cpuSensorFiles(files fs.FS) []string {
 		named("sys/class/thermal/thermal_zone*/type", "temp")
 	}
 	return found[:min(len(found), maxCores)]
-}
-
-// powerSource and thermalLimit follow what macOS reports about itself.
-func darwinFollowers() []follower {
-	return []follower{
-		{part: "on_battery", name: "pmset", args: []string{"-g", "pslog"}, take: func(line string, s *SystemSample) bool {
-			on, err := parseBattery(line)
-			if err != nil {
-				return false
-			}
-			s.OnBattery = &on
-			return true
-		}},
-		{part: "cpu_speed_limit_percent", name: "pmset", args: []string{"-g", "thermlog"}, take: func(line string, s *SystemSample) bool {
-			limit, err := parseTherm(line)
-			if err != nil {
-				return false
-			}
-			s.CPUSpeedLimit = cmp.Or(s.CPUSpeedLimit, &limit)
-			return true
-		}},
-	}
 }

@@ -254,3 +254,38 @@ func TestLookIsCheap(t *testing.T) {
 		t.Errorf("a look takes %s; over 10 ms it is 1 %% of a core", best)
 	}
 }
+
+// macOS says what changes, in the words that the same tool uses when it is asked once; other lines say nothing.
+func TestFollowersOfMacOS(t *testing.T) {
+	followed := map[string]string{
+		"pslog":    "Logging IOPSNotificationCreateRunLoopSource notifications\nNow drawing from 'AC Power'\n -InternalBattery-0\t99%; charged\nNow drawing from 'Battery Power'\n",
+		"thermlog": "Logging thermal notifications.\n2026-11-24 CPU Power notify\n\tCPU_Scheduler_Limit \t= 100\n\tCPU_Speed_Limit \t= 63\n",
+	}
+	w := told(nil, nil)
+	began := time.Now()
+	w.now = func() time.Duration { return time.Since(began) }
+	s := source{follow: func(_ context.Context, name string, args ...string) (io.ReadCloser, error) {
+		if name != "pmset" {
+			t.Errorf("started %s", name)
+		}
+		return io.NopCloser(strings.NewReader(followed[args[1]])), nil
+	}}
+	for _, f := range darwinFollowers() {
+		w.follow(t.Context(), s, f)
+	}
+	got := w.series.System
+	if len(got) != 3 || *got[0].OnBattery || !*got[1].OnBattery || *got[2].CPUSpeedLimit != 63 {
+		t.Errorf("%+v", got)
+	}
+	names := map[string]bool{}
+	for _, f := range w.Findings([]Span{{time.Hour, 2 * time.Hour}}) {
+		names[f.Name] = true
+	}
+	if !names["on_battery"] || !names["thermal"] {
+		t.Errorf("%v", names)
+	}
+	// That they have ended is a reason, not an end of the watch.
+	if !strings.Contains(w.series.Reasons["on_battery"], "pmset ended") {
+		t.Errorf("%v", w.series.Reasons)
+	}
+}

@@ -22,6 +22,7 @@ func (s source) linuxState() []probe[Condition] {
 		}},
 		{keys: []string{"cpu_clock_mhz", "cpu_temperature_c", "cpu_throttles", "governor", "power_mode"}, run: s.linuxCPUState},
 		{keys: []string{"cpu_speed_limit_percent"}, run: absent[Condition]("only macOS shows it")},
+		{keys: []string{"gpu_processes", "gpu_processes_bytes"}, run: s.nvidiaProcesses},
 		{keys: []string{"gpus"}, run: func(ctx context.Context) (func(*Condition, map[string]string), error) {
 			ctx, cancel := context.WithTimeout(ctx, toolLimit)
 			defer cancel()
@@ -204,7 +205,7 @@ func (s source) darwinState() []probe[Condition] {
 			return func(c *Condition, _ map[string]string) { c.CPUSpeedLimit = &limit }, err
 		}},
 		{keys: []string{"cpu_clock_mhz", "cpu_temperature_c", "cpu_throttles", "governor"}, run: absent[Condition]("macOS shows it to administrators alone, or not at all")},
-		{keys: []string{"gpus"}, run: absent[Condition]("macOS shows it to administrators alone")},
+		{keys: []string{"gpus", "gpu_processes", "gpu_processes_bytes"}, run: absent[Condition]("macOS shows it to administrators alone")},
 	}
 }
 
@@ -250,6 +251,7 @@ func parseTherm(text string) (float64, error) {
 // windowsState asks nvidia-smi, and powercfg, whose GUIDs are the same in all languages.
 func (s source) windowsState() []probe[Condition] {
 	return []probe[Condition]{
+		{keys: []string{"gpu_processes", "gpu_processes_bytes"}, run: s.nvidiaProcesses},
 		{keys: []string{"power_mode"}, run: func(ctx context.Context) (func(*Condition, map[string]string), error) {
 			out, err := s.run(ctx, "powercfg", "/getactivescheme")
 			if err != nil {
@@ -284,4 +286,26 @@ func parseScheme(text string) string {
 		return ""
 	}
 	return cmp.Or(schemes[guid], "custom")
+}
+
+// darwinFollowers are the commands by which macOS tells of changes: of the source of power, and of limits for its heat.
+func darwinFollowers() []follower {
+	return []follower{
+		{part: "on_battery", name: "pmset", args: []string{"-g", "pslog"}, take: func(line string, s *SystemSample) bool {
+			on, err := parseBattery(line)
+			if err != nil {
+				return false
+			}
+			s.OnBattery = &on
+			return true
+		}},
+		{part: "cpu_speed_limit_percent", name: "pmset", args: []string{"-g", "thermlog"}, take: func(line string, s *SystemSample) bool {
+			limit, err := parseTherm(line)
+			if err != nil {
+				return false
+			}
+			s.CPUSpeedLimit = &limit
+			return true
+		}},
+	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // Talent is what a protocol can say, as a set.
-type Talent uint16
+type Talent uint32
 
 // The talents.
 const (
@@ -21,12 +21,14 @@ const (
 	Progress                      // says how far the prompt is
 	Prefills                      // states the time of the prompt
 	Decodes                       // states the time of the output
+	AllOfThem                     // and that begins before the first token: all tokens fall in it
 	Early                         // states the prompt's tokens with the first event, not at the end only
 	EarlyCache                    // and the cached ones too
 	Optional                      // may leave its counts out
 	EventSSE                      // Server-Sent Events
 	ZeroLess                      // leaves out numbers that are 0
 	Summarises                    // streams a summary of the reasoning at most
+	Sheds                         // states inside a stream that it has too much to do
 	Raw                           // sends the model's output as it is: no token is hidden
 )
 
@@ -35,14 +37,13 @@ const NoModel = "-"
 
 // Dialect is how a backend says what a Scene does.
 type Dialect struct {
-	Name    string
-	Source  string // where its shapes come from
-	Can     Talent
-	From    string                      // provenance of its counts, A or B
-	Type    string                      // content type of a stream
-	Model   string                      // what answers; m where empty
-	Status  func(message string) string // the body of an answer with an HTTP error status
-	NoRates string                      // part of the reason for an unknown server prefill rate where the prompt may be cached; empty: that of Case
+	Name   string
+	Source string // where its shapes come from
+	Can    Talent
+	From   string                      // provenance of its counts, A or B
+	Type   string                      // content type of a stream
+	Model  string                      // what answers; m where empty
+	Status func(message string) string // the body of an answer with an HTTP error status
 
 	// voice makes the bytes of each beat of one stream.
 	voice func(*Scene) voice
@@ -65,7 +66,7 @@ func (d *Dialect) can(t Talent) bool { return d.Can&t == t }
 
 // String lists the names of what a dialect can say, for people.
 func (t Talent) String() string {
-	names := [...]string{"each", "thinks", "calls", "reasons", "caches", "pings", "progress", "prefills", "decodes", "early", "early-cache", "optional", "sse", "zeroless", "summarises", "raw"}
+	names := [...]string{"each", "thinks", "calls", "reasons", "caches", "pings", "progress", "prefills", "decodes", "all-of-them", "early", "early-cache", "optional", "sse", "zeroless", "summarises", "sheds", "raw"}
 	var out []string
 	for i, n := range names {
 		if t&(1<<i) != 0 {
@@ -275,10 +276,8 @@ func (d *Dialect) rates(s *Scene, told bool) (prefill, decode Fig) {
 	if d.can(Prefills) && t.PromptMS > 0 {
 		worked := t.Prompt - t.Cached
 		switch {
-		case s.Asked.Reuse && !d.can(Caches):
-			prefill = no(d.NoRates)
 		case !d.can(Caches):
-			prefill = is(float64(t.Prompt) / t.PromptMS * 1000)
+			prefill = no("how many tokens its prefill took")
 		case worked < 16:
 			prefill = no("too few uncached")
 		default:
@@ -286,7 +285,11 @@ func (d *Dialect) rates(s *Scene, told bool) (prefill, decode Fig) {
 		}
 	}
 	if d.can(Decodes) && t.DecodeMS > 0 {
-		switch n := s.output() - 1; {
+		n := s.output() - 1
+		if d.can(AllOfThem) {
+			n++
+		}
+		switch {
 		case n < 1:
 		case n < 16:
 			decode = no("too few tokens")
@@ -301,4 +304,4 @@ func (d *Dialect) rates(s *Scene, told bool) (prefill, decode Fig) {
 func nanoseconds(ms float64) int64 { return int64(ms * float64(time.Millisecond)) }
 
 // seconds of a number of milliseconds, as they stand in JSON.
-func seconds(ms float64) string { return fmt.Sprintf("%.9g", ms/1000) }
+func seconds(ms float64) string { return fmt.Sprintf("%.9f", ms/1000) }

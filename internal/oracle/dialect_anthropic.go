@@ -8,7 +8,7 @@ func anthropic() *Dialect {
 		return fmt.Sprintf("event: %s\ndata: {\"type\":%q%s}\n\n", name, name, rest)
 	}
 	return &Dialect{
-		Name: "anthropic", Source: "Anthropic API reference: streaming messages", Can: Thinks | Summarises | Calls | Caches | Early | EarlyCache | Pinging | EventSSE, From: "A", Type: "text/event-stream",
+		Name: "anthropic", Source: "Anthropic API reference: streaming messages", Can: Thinks | Summarises | Calls | Caches | Early | EarlyCache | Pinging | Sheds | EventSSE, From: "A", Type: "text/event-stream",
 		Status: func(message string) string {
 			return fmt.Sprintf(`{"type":"error","error":{"type":"error","message":%q}}`, message)
 		},

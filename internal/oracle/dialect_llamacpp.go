@@ -5,7 +5,7 @@ import "fmt"
 // llamaCpp is /completion of llama-server.
 func llamaCpp() *Dialect {
 	return &Dialect{
-		Name: "llama.cpp", Source: "llama.cpp: tools/server/README.md, POST /completion", Can: Each | Caches | Reasons | Prefills | Decodes | Pinging | Progress | EventSSE | Raw, From: "B", Type: "text/event-stream",
+		Name: "llama.cpp", Source: "llama.cpp: tools/server/README.md, POST /completion", Can: Each | Caches | Reasons | Prefills | Decodes | Pinging | Progress | Sheds | EventSSE | Raw, From: "B", Type: "text/event-stream",
 		Status: func(message string) string {
 			return fmt.Sprintf(`{"error":{"code":500,"message":%q,"type":"server_error"}}`, message)
 		},

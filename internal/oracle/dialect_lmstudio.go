@@ -8,7 +8,7 @@ func lmStudio() *Dialect {
 		return fmt.Sprintf("event: %s\ndata: {\"type\":%q%s}\n\n", name, name, rest)
 	}
 	return &Dialect{
-		Name: "lmstudio-v1", Source: "LM Studio REST API v1: streaming events of /api/v1/chat", Can: Thinks | Reasons | Progress | EventSSE, From: "A", Type: "text/event-stream",
+		Name: "lmstudio-v1", Source: "LM Studio REST API v1: streaming events of /api/v1/chat", Can: Thinks | Reasons | Progress | Sheds | EventSSE, From: "A", Type: "text/event-stream",
 		Status: func(message string) string { return fmt.Sprintf(`{"error":{"message":%q}}`, message) },
 		voice: func(*Scene) voice {
 			open := Silent

@@ -33,8 +33,7 @@ func ollama(name string, can Talent, body func(Kind, string) string) *Dialect {
 	}
 	return &Dialect{
 		Name: name, Source: "Ollama: docs/api.md, api/types.go", Can: can | Prefills | Decodes | ZeroLess, From: "B", Type: "application/x-ndjson",
-		Status:  func(message string) string { return fmt.Sprintf(`{"error":%q}`, message) },
-		NoRates: "from a cache",
+		Status: func(message string) string { return fmt.Sprintf(`{"error":%q}`, message) },
 		voice: func(*Scene) voice {
 			return voice{
 				says:   func(b Beat, _ int) string { return head + body(b.Kind, b.Text) + `,"done":false}` + "\n" },

@@ -49,8 +49,7 @@ func (f *flavour) runningUsage(t *Totals, cum int) string {
 }
 
 func (f *flavour) dialect() *Dialect {
-	return &Dialect{Name: f.name, Source: f.source, Can: f.can | EventSSE, From: "A", Type: "text/event-stream", voice: f.voice,
-		NoRates: "states no prefill time",
+	return &Dialect{Name: f.name, Source: f.source, Can: f.can | Sheds | EventSSE, From: "A", Type: "text/event-stream", voice: f.voice,
 		Status: func(message string) string {
 			if f.flatErrors {
 				return fmt.Sprintf(`{"object":"error","message":%q,"type":"error","code":null}`, message)
@@ -199,12 +198,12 @@ func openAIDialects() []*Dialect {
 				return fmt.Sprintf(`,"perf_metrics":{"prompt-tokens":"%d","cached-prompt-tokens":"%d","server-time-to-first-token":"0.03","prefill-duration":"%s","generation-duration":%s}`, t.Prompt, t.Cached, seconds(t.PromptMS), seconds(t.DecodeMS))
 			}},
 		{name: "together", source: "Together API reference, chat completions, streaming", can: Thinks | Calls, thinking: "reasoning", final: true},
-		{name: "tabbyapi", source: "TabbyAPI: endpoints/OAI, usage with times, sse_ping_interval", can: Pinging, text: true, comment: ": ping - 2026-01-01 00:00:00\n\n",
+		{name: "tabbyapi", source: "TabbyAPI: endpoints/OAI, usage with times, sse_ping_interval", can: Decodes | AllOfThem | Pinging, text: true, comment: ": ping - 2026-01-01 00:00:00\n\n",
 			usage: func(prompt, _, output, _ int, t *Totals) string {
 				return fmt.Sprintf(`{"prompt_tokens":%d,"prompt_time":%s,"prompt_tokens_per_sec":31250.0,"completion_tokens":%d,"completion_time":%s,"completion_tokens_per_sec":500.0,"total_tokens":%d,"total_time":0.5}`,
 					prompt, seconds(t.PromptMS), output, seconds(t.DecodeMS), prompt+output)
 			}},
-		{name: "tabbyapi-chat", source: "TabbyAPI: endpoints/OAI, usage with times, sse_ping_interval", can: Calls | Pinging, comment: ": ping - 2026-01-01 00:00:00\n\n",
+		{name: "tabbyapi-chat", source: "TabbyAPI: endpoints/OAI, usage with times, sse_ping_interval", can: Decodes | AllOfThem | Calls | Pinging, comment: ": ping - 2026-01-01 00:00:00\n\n",
 			usage: func(prompt, _, output, _ int, t *Totals) string {
 				return fmt.Sprintf(`{"prompt_tokens":%d,"prompt_time":%s,"prompt_tokens_per_sec":31250.0,"completion_tokens":%d,"completion_time":%s,"completion_tokens_per_sec":500.0,"total_tokens":%d,"total_time":0.5}`,
 					prompt, seconds(t.PromptMS), output, seconds(t.DecodeMS), prompt+output)

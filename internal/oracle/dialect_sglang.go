@@ -8,7 +8,7 @@ import (
 // sglang is /generate of SGLang: every event has the whole text so far, all token ids so far, and the counts.
 func sglang() *Dialect {
 	return &Dialect{
-		Name: "sglang", Source: "SGLang: srt/entrypoints/http_server.py, /generate; docs, native APIs", Can: Each | Caches | Early | EarlyCache | EventSSE, From: "A", Type: "text/event-stream",
+		Name: "sglang", Source: "SGLang: srt/entrypoints/http_server.py, /generate; docs, native APIs", Can: Each | Caches | Early | EarlyCache | Sheds | EventSSE, From: "A", Type: "text/event-stream",
 		Status: func(message string) string { return fmt.Sprintf(`{"error":{"message":%q}}`, message) },
 		voice: func(s *Scene) voice {
 			so, ids := "", 0

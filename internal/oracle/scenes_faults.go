@@ -39,7 +39,10 @@ func faultScenes() []Scene {
 	}
 	return []Scene{
 		scene("error object inside the stream", early, drivers.ErrServer, func(_ *Scene, t *script) { t.do(150*ms, Breaks) }),
-		scene("overload inside the stream", early, drivers.ErrOverloaded, func(_ *Scene, t *script) { t.do(150*ms, Overloads) }),
+		scene("overload inside the stream", early, drivers.ErrOverloaded, func(s *Scene, t *script) {
+			s.Needs = Sheds
+			t.do(150*ms, Overloads)
+		}),
 		scene("no end mark", early, drivers.ErrTruncated, func(*Scene, *script) {}),
 		scene("cut inside an event", "counts the half event", drivers.ErrTruncated, func(_ *Scene, t *script) { t.do(150*ms, Halves) }),
 		scene("garbage inside the stream", "skips it in silence", drivers.ErrProtocol, func(_ *Scene, t *script) { t.do(150*ms, Babbles) }),

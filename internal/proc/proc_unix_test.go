@@ -143,6 +143,20 @@ func TestEndAndTail(t *testing.T) {
 	})
 }
 
+// TestAdd adds to the environment that a child would have had anyway, behind a guard too.
+func TestAdd(t *testing.T) {
+	for _, guard := range [][]string{nil, guardCommand()} {
+		p, err := Start(t.Context(), Options{Path: "/usr/bin/env", Guard: guard, Add: []string{"LLM_SPEED_ADDED=1", roleEnv + "=none"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-p.Done()
+		if out := strings.Join(p.Tail(), "\n"); !strings.Contains(out, "LLM_SPEED_ADDED=1") || !strings.Contains(out, "PATH=") {
+			t.Errorf("guard %q: the child's environment is %s", guard, out)
+		}
+	}
+}
+
 func TestStop(t *testing.T) {
 	for _, c := range []struct {
 		role, said string

@@ -243,6 +243,11 @@ func ending(p *page, r *record.Result) {
 	for _, cut := range r.Budget.Cut {
 		p.wrapped(dim, "- ", "cut by the time budget: "+cut)
 	}
+	for i := range r.Rows {
+		if text := Paused(&r.Rows[i]); text != "" {
+			p.wrapped(dim, "- ", r.Rows[i].Key+": "+text)
+		}
+	}
 	ok, skipped, failed := Tally(r)
 	text := fmt.Sprintf("%d ok, %d skipped, %d failed", ok, skipped, failed)
 	if r.Budget.SpentS > 0 {

@@ -189,27 +189,27 @@ func (s *Server) understand(p *completion, r *request) error {
 }
 
 // size checks that prompt and output fit.
-func (p *completion) size() error {
-	limit := p.profile.Context
-	if p.context > 0 {
-		limit = min(limit, p.context)
+func (c *completion) size() error {
+	limit := c.profile.Context
+	if c.context > 0 {
+		limit = min(limit, c.context)
 	}
-	room := limit - len(p.prompt)
+	room := limit - len(c.prompt)
 	asked := min(naturalEnd, max(room, 1))
-	if p.tokens != nil {
-		asked = *p.tokens
+	if c.tokens != nil {
+		asked = *c.tokens
 	}
-	if p.clips && room > 0 {
+	if c.clips && room > 0 {
 		asked = min(asked, room)
 	}
-	p.served.PromptTokens, p.served.Asked = len(p.prompt), asked
+	c.served.PromptTokens, c.served.Asked = len(c.prompt), asked
 	switch {
-	case len(p.prompt) == 0:
+	case len(c.prompt) == 0:
 		return refuse(http.StatusBadRequest, "the prompt is empty", "invalid_request_error", 400)
 	case asked < 1:
 		return refuse(http.StatusBadRequest, "max_tokens must be 1 or more", "invalid_request_error", 400)
 	case asked > room:
-		return p.dialect.refuseSize(p, asked, limit)
+		return c.dialect.refuseSize(c, asked, limit)
 	}
 	return nil
 }

@@ -252,6 +252,14 @@ func (d *dialect) refuseSize(c *completion, asked, limit int) *refusal {
 		len(c.prompt), asked, limit), "exceed_context_size_error", 400)
 }
 
+// refuseKey says what is wrong with a request's key; nil: nothing is.
+func (d *dialect) refuseKey(r *request) *refusal {
+	if d.authorise == nil {
+		return nil
+	}
+	return d.authorise(r)
+}
+
 // serverHeader is what the Server header says; that it begins with the simulator's name is what tells it from the real one.
 func (d *dialect) serverHeader() string {
 	if d.server == "" {

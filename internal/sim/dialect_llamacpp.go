@@ -173,7 +173,7 @@ func (v *llamaVoice) opening() []byte       { return nil }
 func (v *llamaVoice) said(e event) string   { return e.text }
 func (v *llamaVoice) mark(*Served) []byte   { return nil } // the final event is the end mark
 func (v *llamaVoice) comment(string) []byte { return v.sse.comment("") }
-func (v *llamaVoice) garbage() []byte       { return v.frame(nil, []byte(`{"index":0,"content":"x","tok`)) }
+func (v *llamaVoice) garbage() []byte       { return v.frame([]byte(`{"index":0,"content":"x","tok`)) }
 func (v *llamaVoice) torn() string          { return `data: {"index":0,"conte` }
 
 func (v *llamaVoice) event(b []byte, e event, pad int) []byte {
@@ -197,7 +197,7 @@ func (v *llamaVoice) ending(s *Served, _ *event) [][]byte {
 	if v.c.traps.noDone {
 		return nil
 	}
-	return [][]byte{v.frame(nil, v.final(s, "", nil))}
+	return [][]byte{v.frame(v.final(s, "", nil))}
 }
 
 func (v *llamaVoice) body(s *Served, events []event) []byte {

@@ -231,8 +231,9 @@ func (o *ollamaState) fit(c *completion, q *ollamaRequest) error {
 	c.context, c.load = o.load(q)
 	c.clips = true
 	if len(c.prompt) >= c.context && (q.Truncate == nil || *q.Truncate) {
-		keep := c.context / 2
-		c.prompt = append(slices.Clone(c.prompt[:4]), c.prompt[len(c.prompt)-keep+4:]...)
+		keep := max(c.context/2, 1)
+		first := min(4, keep-1)
+		c.prompt = append(slices.Clone(c.prompt[:first]), c.prompt[len(c.prompt)-keep+first:]...)
 	}
 	return nil
 }
@@ -284,7 +285,6 @@ type ollamaVoice struct {
 	lines
 	c    *completion
 	open string
-	text []byte // of the output, for the context
 }
 
 func speakOllama(c *completion) voice {

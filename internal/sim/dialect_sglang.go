@@ -51,8 +51,8 @@ func sgLang(s *Server) *dialect {
 					"id": p.Model(), "object": "model", "created": s.origin.Unix(), "owned_by": "sglang", "root": p.Model(), "parent": nil, "max_model_len": p.Context,
 				}}}
 			}},
-			{"POST /tokenize", func(r *request) any { return s.hfTokenize(r, false) }},
-			{"POST /v1/tokenize", func(r *request) any { return s.hfTokenize(r, false) }},
+			{"POST /tokenize", func(r *request) any { return s.hfTokenize(r) }},
+			{"POST /v1/tokenize", func(r *request) any { return s.hfTokenize(r) }},
 			{"GET /metrics", func(*request) any { return s.sglangMetrics() }},
 		},
 	}
@@ -140,11 +140,11 @@ func (v *sglangVoice) opening() []byte     { return nil }
 func (v *sglangVoice) said(e event) string { return e.text }
 func (v *sglangVoice) joins() bool         { return true }
 func (v *sglangVoice) holes() []hole       { return cachedHole() }
-func (v *sglangVoice) garbage() []byte     { return v.frame(nil, []byte(`{"text":"x","output_i`)) }
+func (v *sglangVoice) garbage() []byte     { return v.frame([]byte(`{"text":"x","output_i`)) }
 func (v *sglangVoice) torn() string        { return `data: {"text":"x` }
 
 func (v *sglangVoice) failure(message string) []byte {
-	return v.frame(nil, errorBody(message, "InternalServerError", 500))
+	return v.frame(errorBody(message, "InternalServerError", 500))
 }
 
 func (v *sglangVoice) take(e event) {
@@ -190,7 +190,7 @@ func (v *sglangVoice) ending(s *Served, last *event) [][]byte {
 	if last != nil {
 		v.take(*last)
 	}
-	return [][]byte{v.frame(nil, v.final(s))}
+	return [][]byte{v.frame(v.final(s))}
 }
 
 func (v *sglangVoice) body(s *Served, events []event) []byte {
@@ -231,7 +231,7 @@ func (s *Server) sglangFlush(r *request) any {
 func (s *Server) sglangServer() any {
 	p := s.o.Profile
 	return map[string]any{
-		"model_path": p.Model(), "served_model_name": p.Model(), "tokenizer_path": p.Model(), "version": "0.5.7", "quantization": "awq", "dtype": "auto",
+		"model_path": p.Model(), "served_model_name": p.Model(), "tokenizer_path": p.Model(), "version": "0.5.12", "quantization": "awq", "dtype": "auto",
 		"kv_cache_dtype": "auto", "tp_size": 1, "dp_size": 1, "attention_backend": "flashinfer", "chunked_prefill_size": 8192, "disable_radix_cache": false,
 		"page_size": s.table.cache.block, "context_length": p.Context, "max_total_num_tokens": p.Context * p.Slots, "max_running_requests": p.Slots,
 		"mem_fraction_static": 0.88, "stream_interval": 1, "stream_output": false, "enable_metrics": true, "enable_cache_report": true,

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 )
 
-// vLLM speaks as vLLM's API server, started with --enable-prompt-tokens-details.
+// vLLM speaks as vLLM's API server, started with --enable-prompt-tokens-details and --enable-per-request-metrics.
 func vLLM(s *Server) *dialect {
 	return &dialect{
 		server: "uvicorn", natural: shortAnswer, block: 16,
@@ -31,7 +32,7 @@ func vLLM(s *Server) *dialect {
 					"id": p.Model(), "object": "model", "created": s.origin.Unix(), "owned_by": "vllm", "root": p.Model(), "parent": nil, "max_model_len": p.Context,
 				}}}
 			}},
-			{"POST /tokenize", func(r *request) any { return s.hfTokenize(r, true) }},
+			{"POST /tokenize", func(r *request) any { return s.hfTokenize(r) }},
 			{"GET /metrics", func(*request) any { return s.vllmMetrics() }},
 		},
 	}
@@ -101,6 +102,12 @@ func speakVLLM(c *completion) voice {
 	st := style{
 		reasoning: "reasoning", opening: `{"role":"assistant","content":""}`, openUsage: true,
 		choice: `,"logprobs":null`, finish: `"delta":{"content":""},"logprobs":null,"stop_reason":null`, counts: vllmUsage,
+		last: func(w *wire, s *Served) string {
+			if c.stream && !w.usage { // they stand on the usage chunk alone
+				return ""
+			}
+			return vllmTimes(w, s)
+		},
 	}
 	if !c.chat {
 		st.finish = `"text":"","logprobs":null,"stop_reason":null`
@@ -126,8 +133,22 @@ func vllmUsage(w *wire, s *Served) string {
 	return `{"prompt_tokens":` + n(w.prompt) + `,"total_tokens":` + n(w.prompt+s.OutputTokens) + `,"completion_tokens":` + n(s.OutputTokens) + `,"prompt_tokens_details":` + details + `}`
 }
 
-// hfTokenize is POST /tokenize of vLLM and SGLang; only the former takes conversations.
-func (s *Server) hfTokenize(r *request, chats bool) any {
+// vllmTimes are a request's own times: that of the first token from when the request was scheduled, that of the generation from
+// the first token to the last, and a rate of all tokens over both together.
+func vllmTimes(w *wire, s *Served) string {
+	if w.traps.noTimings {
+		return ""
+	}
+	first, decode, gap := s.FirstToken-s.PrefillStart, s.LastToken-s.FirstToken, "null"
+	if s.OutputTokens > 1 {
+		gap = ms(decode / time.Duration(s.OutputTokens-1))
+	}
+	return fmt.Sprintf(`,"metrics":{"time_to_first_token_ms":%s,"generation_time_ms":%s,"queue_time_ms":%s,"mean_itl_ms":%s,"tokens_per_second":%g}`,
+		ms(first), ms(decode), ms(s.PrefillStart), gap, perSecond(s.OutputTokens, first+decode))
+}
+
+// hfTokenize is POST /tokenize of vLLM and SGLang.
+func (s *Server) hfTokenize(r *request) any {
 	if no := s.tokenizes("/tokenize"); no != nil {
 		return no
 	}
@@ -143,7 +164,7 @@ func (s *Server) hfTokenize(r *request, chats bool) any {
 	switch {
 	case in.Prompt != nil:
 		ids = parsed(*in.Prompt)
-	case chats && len(in.Messages) > 0:
+	case len(in.Messages) > 0:
 		var err error
 		if ids, err = conversation(in.Messages, in.Tools); err != nil {
 			return refused(err)

@@ -19,9 +19,9 @@ func newSSE(t Traps) sse {
 	return f
 }
 
-// frame appends a server-sent event.
-func (f *sse) frame(out, data []byte) []byte {
-	return f.shut(append(f.begin(out, ""), data...))
+// frame makes a server-sent event.
+func (f *sse) frame(data []byte) []byte {
+	return f.shut(append(f.begin(nil, ""), data...))
 }
 
 // named appends a server-sent event that has a name.
@@ -52,8 +52,8 @@ func (f *sse) shut(out []byte) []byte {
 func (f *sse) contentType() string { return "text/event-stream" }
 func (f *sse) joins() bool         { return false }
 func (f *sse) holes() []hole       { return nil }
-func (f *sse) mark(*Served) []byte { return f.frame(nil, []byte("[DONE]")) }
-func (f *sse) garbage() []byte     { return f.frame(nil, []byte(`{"choices":[{"delta":{"cont`)) }
+func (f *sse) mark(*Served) []byte { return f.frame([]byte("[DONE]")) }
+func (f *sse) garbage() []byte     { return f.frame([]byte(`{"choices":[{"delta":{"cont`)) }
 func (f *sse) torn() string        { return `data: {"id":"chat` }
 
 func (f *sse) comment(text string) []byte {
@@ -64,7 +64,7 @@ func (f *sse) comment(text string) []byte {
 }
 
 func (f *sse) failure(message string) []byte {
-	return f.frame(nil, errorBody(message, "server_error", 500))
+	return f.frame(errorBody(message, "server_error", 500))
 }
 
 // lines frames JSON lines.

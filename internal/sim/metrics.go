@@ -49,8 +49,14 @@ func (x *exposition) counter(name string, v any, labels ...string) { x.one("coun
 func (x *exposition) gauge(name string, v any, labels ...string)   { x.one("gauge", name, v, labels) }
 
 func (x *exposition) one(kind, name string, v any, labels []string) {
-	fmt.Fprintf(&x.b, "# HELP %s%s Simulated.\n# TYPE %s%s %s\n%s%s{%s} %v\n", x.prefix, name, x.prefix, name, kind, x.prefix, name,
-		strings.Join(append(labels, x.labels), ","), v)
+	if x.labels != "" {
+		labels = append(labels, x.labels)
+	}
+	of := ""
+	if len(labels) > 0 {
+		of = "{" + strings.Join(labels, ",") + "}"
+	}
+	fmt.Fprintf(&x.b, "# HELP %s%s Simulated.\n# TYPE %s%s %s\n%s%s%s %v\n", x.prefix, name, x.prefix, name, kind, x.prefix, name, of, v)
 }
 
 // histogram writes a histogram of durations with one bucket, in seconds.

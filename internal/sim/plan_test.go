@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -87,32 +89,38 @@ func FuzzRequest(f *testing.F) {
 		if err := s.understand(c, &request{Request: &http.Request{}, body: body}); err != nil {
 			return
 		}
-		steps := c.whole()
-		if c.stream {
-			steps = c.plan()
-		}
-		stop, _, _ := c.stop()
-		j := &job{served: c.served}
-		after := 0
-		for _, st := range steps {
-			if st.after < after || st.after > max(stop, 1) {
-				t.Fatalf("a step goes with token %d, after one with %d, of %d", st.after, after, stop)
-			}
-			after = st.after
-			if st.late != nil {
-				st.late(j)
-			}
-		}
-		sum := 0
-		for _, st := range steps {
-			for _, e := range st.events {
-				sum += e.Tokens
-			}
-		}
-		if sum > stop {
-			t.Fatalf("%d tokens in events, %d generated", sum, stop)
-		}
+		fits(t, c)
 	})
+}
+
+// fits looks at the plan of a completion: its steps go with tokens that there are, in their order.
+func fits(t *testing.T, c *completion) {
+	t.Helper()
+	steps := c.whole()
+	if c.stream {
+		steps = c.plan()
+	}
+	stop, _, _ := c.stop()
+	j := &job{served: c.served}
+	after := 0
+	for _, st := range steps {
+		if st.after < after || st.after > max(stop, 1) {
+			t.Fatalf("a step goes with token %d, after one with %d, of %d", st.after, after, stop)
+		}
+		after = st.after
+		if st.late != nil {
+			st.late(j)
+		}
+	}
+	sum := 0
+	for _, st := range steps {
+		for _, e := range st.events {
+			sum += e.Tokens
+		}
+	}
+	if sum > stop {
+		t.Fatalf("%d tokens in events, %d generated", sum, stop)
+	}
 }
 
 func BenchmarkPlan(b *testing.B) {
@@ -140,4 +148,45 @@ func BenchmarkTokenize(b *testing.B) {
 	for b.Loop() {
 		Tokenize(string(text))
 	}
+}
+
+// FuzzDialects gives every dialect's endpoints any body: it is refused or answered at once, or it has a plan that fits.
+func FuzzDialects(f *testing.F) {
+	dialects := dialectTable()
+	for i := range dialects {
+		for _, b := range []string{
+			`{"model":"sim-fast","messages":[{"role":"user","content":"hi"}],"max_tokens":5,"stream":true,"input":"hi","prompt":"hi","text":"hi","max_output_tokens":5}`,
+			`{"model":"sim-fast","prompt":[1,2,3],"input_ids":[1,2],"max_tokens":5,"n_predict":5,"stream":true,"options":{"num_predict":5,"num_ctx":64}}`,
+			`{"model":"sim-fast","max_tokens":5,"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"a","name":"f","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"a","content":"x"}]}]}`,
+			`{"model":"sim-fast","prompt":["a",7],"text":"","keep_alive":"5m"}`,
+			`{"model":"sim-fast","prompt":"a b c d e f","raw":true,"options":{"num_ctx":1}}`,
+		} {
+			f.Add([]byte(b), uint8(i), uint8(0), "")
+			f.Add([]byte(b), uint8(i), uint8(1), "reasoning=1,tool-hold=2,split-utf8,tokens-per-event=3,silent-first=1")
+			f.Add([]byte(b), uint8(i), uint8(2), "error-in-stream=2,comments,gzip,no-done")
+		}
+	}
+	p := Profiles()[1]
+	p.Context = 300
+	f.Fuzz(func(t *testing.T, body []byte, which, at uint8, traps string) {
+		tr, err := ParseTraps(traps)
+		if err != nil || tr.longLine > 1<<20 {
+			return
+		}
+		s := &Server{o: Options{Profile: p}, origin: time.Now(), journal: &journal{}}
+		d, err := newDialect(s, dialects[int(which)%len(dialects)].doc.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.dialect = d
+		c := s.completion(&d.generates[int(at)%len(d.generates)], tr)
+		if err := s.understand(c, &request{Request: &http.Request{}, body: body}); err != nil {
+			var no *refusal
+			if errors.As(err, &no) && !json.Valid(d.refusal(no)) {
+				t.Fatalf("refused with %q", d.refusal(no))
+			}
+			return
+		}
+		fits(t, c)
+	})
 }

@@ -10,18 +10,25 @@ import (
 // route answers one request; false means that the connection can't be used any more.
 func (s *Server) route(c *conn, r *request) bool {
 	path, within := s.dialect.path(r.URL.Path)
-	var out any
-	switch control, ok := s.control(r); {
-	case ok:
-		out = control
-	case within && s.dialect.authorise != nil && s.dialect.authorise(r) != nil:
-		out = s.dialect.authorise(r)
-	case within && r.Method == http.MethodPost && s.dialect.endpoint(path) != nil:
-		return s.complete(c, r, s.dialect.endpoint(path))
-	case within && s.dialect.plain(r.Method, path) != nil:
-		out = s.dialect.plain(r.Method, path).answer(r)
-	default:
+	var generates *endpoint
+	var plain *plainRoute
+	if within && r.Method == http.MethodPost {
+		generates = s.dialect.endpoint(path)
+	}
+	if within {
+		plain = s.dialect.plain(r.Method, path)
+	}
+	out, controls := s.control(r)
+	switch {
+	case controls:
+	case generates == nil && plain == nil:
 		out = nothing(r.Method, path)
+	case s.dialect.refuseKey(r) != nil:
+		out = s.dialect.refuseKey(r)
+	case generates != nil:
+		return s.complete(c, r, generates)
+	default:
+		out = plain.answer(r)
 	}
 	b, err := s.write(out)
 	if err != nil {
@@ -33,7 +40,7 @@ func (s *Server) route(c *conn, r *request) bool {
 
 // write makes a whole response of what a route answered.
 func (s *Server) write(out any) ([]byte, error) {
-	status, kind, body := http.StatusOK, "application/json", []byte(nil)
+	status, kind := http.StatusOK, "application/json"
 	if no, ok := out.(*refusal); ok {
 		out = reply{status: no.status, body: json.RawMessage(s.dialect.refusal(no))}
 	}
@@ -44,13 +51,12 @@ func (s *Server) write(out any) ([]byte, error) {
 	if r.status != 0 {
 		status = r.status
 	}
+	var body []byte
+	var err error
 	if r.kind != "" {
 		kind, body = r.kind, []byte(r.text)
-	} else {
-		var err error
-		if body, err = json.Marshal(r.body); err != nil {
-			return nil, err
-		}
+	} else if body, err = json.Marshal(r.body); err != nil {
+		return nil, err
 	}
 	extra := ""
 	if s.dialect.headers != nil {

@@ -91,20 +91,20 @@ func trapTable() []trap {
 			t.roleFirst.set = true
 			return parseMS(v, &t.roleFirst.v)
 		}},
-		{"reasoning", "N", "the first N tokens are reasoning", count(0, func(t *Traps) *int { return &t.reasoning })},
-		{"reasoning-field", "NAME", "where reasoning is put: reasoning_content, reasoning, thinking or reasoning_text", func(t *Traps, v string) error {
+		{"reasoning", "N", "the first N tokens are reasoning (in chats)", count(0, func(t *Traps) *int { return &t.reasoning })},
+		{"reasoning-field", "NAME", "where reasoning is put: reasoning_content, reasoning, thinking or reasoning_text (as of OpenAI's API)", func(t *Traps, v string) error {
 			if !slices.Contains([]string{"reasoning_content", "reasoning", "thinking", "reasoning_text"}, v) {
 				return fmt.Errorf("%q is none of reasoning_content, reasoning, thinking, reasoning_text", v)
 			}
 			t.reasoningField = v
 			return nil
 		}},
-		{"reasoning-hidden", "N", "N reasoning tokens come first that are counted but never streamed", count(0, func(t *Traps) *int { return &t.reasoningHidden })},
-		{"no-usage", "", "no usage, although asked for", flag(func(t *Traps) *bool { return &t.noUsage })},
-		{"refuse-usage", "", "400 on stream_options", flag(func(t *Traps) *bool { return &t.refuseUsage })},
-		{"no-timings", "", "no timings block", flag(func(t *Traps) *bool { return &t.noTimings })},
-		{"no-token-ids", "", "return_token_ids is ignored", flag(func(t *Traps) *bool { return &t.noIDs })},
-		{"no-tokenize", "", "404 on /tokenize and /apply-template", flag(func(t *Traps) *bool { return &t.noTokenize })},
+		{"reasoning-hidden", "N", "N reasoning tokens come first that are counted but never streamed (in chats)", count(0, func(t *Traps) *int { return &t.reasoningHidden })},
+		{"no-usage", "", "no usage, although asked for; no counts in ollama and anthropic; llamacpp and sglang state them in each event all the same", flag(func(t *Traps) *bool { return &t.noUsage })},
+		{"refuse-usage", "", "400 on stream_options (where a dialect has them)", flag(func(t *Traps) *bool { return &t.refuseUsage })},
+		{"no-timings", "", "no timings block, nor other times of the server", flag(func(t *Traps) *bool { return &t.noTimings })},
+		{"no-token-ids", "", "return_token_ids is ignored, or return_tokens (vllm, llamacpp, fireworks)", flag(func(t *Traps) *bool { return &t.noIDs })},
+		{"no-tokenize", "", "404 on /tokenize and /apply-template, or what a dialect has for them", flag(func(t *Traps) *bool { return &t.noTokenize })},
 		{"tokenize-drift", "PERCENT", "/tokenize gives that much fewer tokens than the prompt will have", func(t *Traps, v string) error {
 			return parseFloat(v, 0, 90, &t.tokenizeDrift)
 		}},
@@ -117,11 +117,11 @@ func trapTable() []trap {
 		{"silent-first", "N", "the first N tokens have no text", count(0, func(t *Traps) *int { return &t.silentFirst })},
 		{"silent-tokens", "N", "the last N tokens have no text", count(0, func(t *Traps) *int { return &t.silentTokens })},
 		{"silent-every", "N", "every N-th token has no text", count(1, func(t *Traps) *int { return &t.silentEvery })},
-		{"silent-hidden", "", "tokens without text have no event either", flag(func(t *Traps) *bool { return &t.silentHidden })},
+		{"silent-hidden", "", "tokens without text have no event either; always so in ollama and mlx", flag(func(t *Traps) *bool { return &t.silentHidden })},
 		{"zero-tokens", "", "no token has any text", flag(func(t *Traps) *bool { return &t.zeroTokens })},
-		{"keep-cache", "", "the prompt cache is used although cache_prompt is false", flag(func(t *Traps) *bool { return &t.keepCache })},
+		{"keep-cache", "", "the prompt cache is used although cache_prompt is false, or a salt tells prompts apart", flag(func(t *Traps) *bool { return &t.keepCache })},
 		{"no-cached-field", "", "cached tokens are not stated", flag(func(t *Traps) *bool { return &t.noCachedField })},
-		{"count-cached", "", "timings.prompt_n counts cached tokens as if they had been evaluated", flag(func(t *Traps) *bool { return &t.countCached })},
+		{"count-cached", "", "timings.prompt_n counts cached tokens as if they had been evaluated (sim, llamacpp)", flag(func(t *Traps) *bool { return &t.countCached })},
 		{"close-keepalive", "[MS]", "the server closes an idle connection, at once or after MS", func(t *Traps, v string) error {
 			t.closeKeepalive.set = true
 			if v == "" {
@@ -133,7 +133,7 @@ func trapTable() []trap {
 		{"buffer", "MS", "a buffering proxy: what was written in MS goes out in one burst", ms(func(t *Traps) *time.Duration { return &t.buffer })},
 		{"slots", "N", "N streams at once, more wait", count(1, func(t *Traps) *int { return &t.slots })},
 		{"early-stop", "N", "generation ends by itself after N tokens", optCount(func(t *Traps) *opt[int] { return &t.earlyStop })},
-		{"tool-hold", "[N]", "after N tokens (0) of text all else is one tool call, in one event at the end", func(t *Traps, v string) error {
+		{"tool-hold", "[N]", "after N tokens (0) of text all else is one tool call, in one event at the end (in chats)", func(t *Traps, v string) error {
 			t.toolHold.set = true
 			if v == "" {
 				return nil
@@ -141,7 +141,7 @@ func trapTable() []trap {
 			return parseCount(v, 0, &t.toolHold.v)
 		}},
 		{"error-in-stream", "N", "after N tokens an error object inside the 200 stream", optCount(func(t *Traps) *opt[int] { return &t.errorIn })},
-		{"no-done", "", "no [DONE]", flag(func(t *Traps) *bool { return &t.noDone })},
+		{"no-done", "", "no [DONE], or whatever a dialect has for an end mark", flag(func(t *Traps) *bool { return &t.noDone })},
 		{"reset", "N", "TCP reset after N tokens", optCount(func(t *Traps) *opt[int] { return &t.reset })},
 		{"truncate", "N", "TCP closed, cleanly but inside the body, after N tokens", optCount(func(t *Traps) *opt[int] { return &t.truncate })},
 		{"hang", "N", "nothing more after N tokens", optCount(func(t *Traps) *opt[int] { return &t.hang })},
@@ -153,9 +153,9 @@ func trapTable() []trap {
 			return parseCount(v, 1, &t.garbage.v)
 		}},
 		{"crlf", "", "lines end in CRLF", flag(func(t *Traps) *bool { return &t.crlf })},
-		{"no-space", "", "data: without a space", flag(func(t *Traps) *bool { return &t.noSpace })},
-		{"comments", "", "comment lines: one at once, with the headers, and one in front of every fourth event", flag(func(t *Traps) *bool { return &t.comments })},
-		{"trailing-space", "", "a space at the end of each data line", flag(func(t *Traps) *bool { return &t.trailingSpace })},
+		{"no-space", "", "data: without a space (event streams)", flag(func(t *Traps) *bool { return &t.noSpace })},
+		{"comments", "", "comment lines: one at once, with the headers, and one in front of every fourth event (event streams)", flag(func(t *Traps) *bool { return &t.comments })},
+		{"trailing-space", "", "a space at the end of each data line (event streams)", flag(func(t *Traps) *bool { return &t.trailingSpace })},
 		{"split-json", "", "each event is split over three writes", flag(func(t *Traps) *bool { return &t.splitJSON })},
 		{"long-line", "[BYTES]", "the second event has a padding field of that size (8 MiB)", func(t *Traps, v string) error {
 			t.longLine = 8 << 20
@@ -185,7 +185,7 @@ func trapTable() []trap {
 			t.retryAfter = v
 			return parseCount(v, 0, &n)
 		}},
-		{"model-change", "N", "after N requests another model answers", optCount(func(t *Traps) *opt[int] { return &t.modelChange })},
+		{"model-change", "N", "after N requests another model answers (where answers name it)", optCount(func(t *Traps) *opt[int] { return &t.modelChange })},
 		{"stall", "MS@TOKEN", "from TOKEN on everything is MS late; may be given several times", func(t *Traps, v string) error {
 			d, at, _ := strings.Cut(v, "@")
 			var s stall

@@ -91,7 +91,7 @@ func (w *wire) opening() []byte {
 	if w.each && w.openUsage {
 		b = w.soFar(b, 0)
 	}
-	return w.frame(nil, append(b, '}'))
+	return w.frame(append(b, '}'))
 }
 
 // unused is the usage of a chunk that has none.
@@ -241,7 +241,7 @@ func (w *wire) ending(s *Served, _ *event) [][]byte {
 	}
 	var b [][]byte
 	for _, o := range out {
-		b = append(b, w.frame(nil, []byte(o+"}")))
+		b = append(b, w.frame([]byte(o+"}")))
 	}
 	return b
 }
@@ -249,7 +249,7 @@ func (w *wire) ending(s *Served, _ *event) [][]byte {
 // failure is an error inside the stream.
 func (w *wire) failure(message string) []byte {
 	if w.fault != nil {
-		return w.frame(nil, []byte(w.fault(w, message)))
+		return w.frame([]byte(w.fault(w, message)))
 	}
 	return w.sse.failure(message)
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/llm-speed/llm-speed/internal/filelock"
 	"github.com/llm-speed/llm-speed/internal/record"
 )
 
@@ -74,7 +75,7 @@ func openRun(id, dir string) (*Run, error) {
 	if err != nil {
 		return nil, saveError(path, err)
 	}
-	if busy, err := lockFile(f); err != nil {
+	if busy, err := filelock.Take(f); err != nil {
 		f.Close()
 		if busy {
 			return nil, fmt.Errorf("run %s: %w; wait for it to end, or end it", id, ErrBusy)

@@ -21,7 +21,7 @@ const maxSeries = 1000
 // SaveSeries stores what was seen of the machine while the run went on: state.1.json.gz beside result.json, JSON in gzip, of
 // the schema that it names itself (hw.Series). A run that is gone on with gets state.2.json.gz, and so on.
 func (r *Run) SaveSeries(series any) (record.RawFile, error) {
-	name, full := "", ""
+	var name, full string
 	for n := 1; ; n++ {
 		name = fmt.Sprintf("state.%d.json.gz", n)
 		full = filepath.Join(r.dir, name)

@@ -69,9 +69,7 @@ func (q *quantConfig) UnmarshalJSON(b []byte) error {
 		return err
 	}
 	var fields map[string]json.RawMessage
-	if json.Unmarshal(b, &fields) != nil {
-		return nil // it is no object, and says nothing
-	}
+	_ = json.Unmarshal(b, &fields) // what is no object has no fields
 	q.mixed = len(q.Dynamic) > 0
 	for name, v := range fields {
 		if strings.Contains(name, ".") && len(v) > 0 && v[0] == '{' {

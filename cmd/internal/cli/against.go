@@ -53,7 +53,7 @@ func (a *app) againstServer(ctx context.Context, f againstFlags, asJSON bool) er
 	a.warnKey(f.target)
 	ctx, stop := a.interruptible(ctx, func() {})
 	defer stop()
-	spec, err := a.choose(ctx, f.target)
+	spec, err := a.choose(ctx, &f.target)
 	if err != nil {
 		return err
 	}

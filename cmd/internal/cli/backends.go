@@ -165,13 +165,14 @@ func (a *app) look(ctx context.Context, specs []drivers.Spec, t target) ([]seen,
 		}
 		break
 	}
-	claim(out)
+	claim(out, t.url)
 	return out, nil
 }
 
 // choose finds the backend that the user named or, where none was named, the one that pick prefers. The simulator and
-// services that cost money are never chosen unasked.
-func (a *app) choose(ctx context.Context, t target) (drivers.Spec, error) {
+// services that cost money are never chosen unasked. A server of no backend of its own was found at an address that its
+// driver has to be told: it becomes the target's URL.
+func (a *app) choose(ctx context.Context, t *target) (drivers.Spec, error) {
 	reg, err := registry()
 	if err != nil {
 		return drivers.Spec{}, err
@@ -185,21 +186,25 @@ func (a *app) choose(ctx context.Context, t target) (drivers.Spec, error) {
 	}
 	var specs []drivers.Spec
 	for _, s := range reg.Specs() {
-		if s.Kind != drivers.Simulated && !costsMoney(s, t) {
+		if s.Kind != drivers.Simulated && !costsMoney(s, *t) {
 			specs = append(specs, s)
 		}
 	}
-	if err := anyHas(reg.Specs(), t); err != nil {
+	if err := anyHas(reg.Specs(), *t); err != nil {
 		return drivers.Spec{}, err
 	}
-	answers, err := a.look(ctx, specs, t)
+	answers, err := a.look(ctx, specs, *t)
 	if err != nil {
 		return drivers.Spec{}, err
 	}
-	if s, ok := pick(answers, t.model); ok {
-		return s.spec, nil
+	spec, found, ok := pick(answers, *t)
+	if !ok {
+		return drivers.Spec{}, nothingFound(answers, *t)
 	}
-	return drivers.Spec{}, nothingFound(answers, t)
+	if spec.Fallback && t.url == "" {
+		t.url = found.URL
+	}
+	return spec, nil
 }
 
 // anyHas refuses an option that no backend has.

@@ -36,9 +36,12 @@ func (a *app) bench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Run a suite against a backend and show, save and explain what it measures",
-		Long: `Run a suite against a backend. Without --backend the first one found is used: a running llama-server,
-a model file that llama-server can be started with, or the server at --url. The simulator is only used when it is
-asked for. The result is saved row by row under the user's data directory; a run that was cut off goes on with --resume.
+		Long: `Run a suite against a backend. Without --backend it is looked what is there, and used is, in this order: a backend that
+offers the model of --model; a running server that has a model loaded; any other running server; a program that can be
+started for a model. Among equals the order is that of llm-speed detect. With --url the server's own answers say which
+backend it is. Services that cost money and the simulator are only used when they are named.
+
+The result is saved row by row under the user's data directory; a run that was cut off goes on with --resume.
 
 The first Ctrl-C stops the run, saves and shows what there is; the second ends it at once.`,
 		Example: `  llm-speed bench
@@ -137,7 +140,7 @@ func (a *app) runBench(ctx context.Context, f benchFlags, changed func(string) b
 	defer v.close()
 	ctx, stop := a.interruptible(ctx, func() { v.say("stopping; what is measured is kept (Ctrl-C again ends at once)") })
 	defer stop()
-	spec, err := a.choose(ctx, f.target)
+	spec, err := a.choose(ctx, &f.target)
 	if err != nil {
 		v.close()
 		return err

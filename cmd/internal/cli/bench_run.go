@@ -229,7 +229,11 @@ func (b *benchRun) verdict(ctx context.Context, r *record.Result, err error) err
 		return fail(exitFailed, resume+"   (runs the failed rows again)", fmt.Errorf("%w: %s", errRowsFailed, text))
 	}
 	if cut := cutRows(r); len(cut) > 0 {
-		return fail(exitFailed, resume+" --max-tokens-total N   (runs the rest)", fmt.Errorf("the ceiling of %s tokens cut %s; the rest is saved", grouped(b.flags.ceiling(b.spec)), strings.Join(cut, ", ")))
+		hint := "a higher --max-tokens-total"
+		if _, skipped, _ := report.Tally(r); skipped > 0 {
+			hint = resume + " --max-tokens-total N   (runs the skipped rows)"
+		}
+		return fail(exitFailed, hint, fmt.Errorf("the ceiling of %s tokens cut %s; the rest is saved", grouped(b.flags.ceiling(b.spec)), strings.Join(cut, ", ")))
 	}
 	if len(marred) > 0 {
 		return fail(exitFailed, "llm-speed explain "+r.RunID+" "+marred[0].Key, errors.New(text))

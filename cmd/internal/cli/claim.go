@@ -12,9 +12,15 @@ import (
 
 // claim leaves each server to one driver, for several look at the same ports and a server may answer as more than one of
 // them. A driver of that very server comes before one that takes any server of a common protocol, one that can use it before
-// one that can't; among equals it is the order of the registry.
-func claim(answers []seen) {
-	owner := map[string]int{}
+// one that can't; among equals it is the order of the registry. One that any driver knows as a simulator is one. Where a URL
+// was given, programs that could be started are left out.
+func claim(answers []seen, url string) {
+	owner, simulated := map[string]int{}, map[string]bool{}
+	for _, s := range answers {
+		for _, f := range s.found {
+			simulated[endpoint(f.URL)] = simulated[endpoint(f.URL)] || f.Simulated
+		}
+	}
 	for _, fits := range []func(drivers.Spec, drivers.Found) bool{
 		func(s drivers.Spec, f drivers.Found) bool { return !s.Fallback && f.Usable },
 		func(s drivers.Spec, _ drivers.Found) bool { return !s.Fallback },
@@ -32,8 +38,12 @@ func claim(answers []seen) {
 	for i := range answers {
 		answers[i].found = slices.DeleteFunc(slices.Clone(answers[i].found), func(f drivers.Found) bool {
 			at := endpoint(f.URL)
-			return at != "" && owner[at] != i
+			return at != "" && owner[at] != i || at == "" && url != ""
 		})
+		for j := range answers[i].found {
+			f := &answers[i].found[j]
+			f.Simulated = f.URL != "" && simulated[endpoint(f.URL)]
+		}
 	}
 }
 
@@ -66,22 +76,29 @@ var preferences = []struct {
 	{"a program that can be started", func(drivers.Found, string) bool { return true }},
 }
 
-// pick chooses among what was found: by the preferences, then in the order of the registry.
-func pick(answers []seen, model string) (seen, bool) {
+// pick chooses among what was found: by the preferences, then in the order of the registry. A simulator counts only at the
+// URL that was given.
+func pick(answers []seen, t target) (drivers.Spec, drivers.Found, bool) {
 	for _, p := range preferences {
 		for _, s := range answers {
-			if slices.ContainsFunc(s.found, func(f drivers.Found) bool { return f.Usable && p.fits(f, model) }) {
-				return s, true
+			for _, f := range s.found {
+				if f.Usable && (!f.Simulated || t.url != "") && p.fits(f, t.model) {
+					return s.spec, f, true
+				}
 			}
 		}
 	}
-	return seen{}, false
+	return drivers.Spec{}, drivers.Found{}, false
 }
 
-// offers reports whether a backend offers a model by the name, with a tag or without, or by the path of it.
+// offers reports whether a backend offers a model by the name, with a tag or without, or by the path of it; of a folder of
+// weights, whether it is for the backend.
 func offers(f drivers.Found, model string) bool {
 	if model == "" {
 		return false
+	}
+	if only := folderFor(model); only != nil {
+		return slices.Contains(only, f.Backend)
 	}
 	return slices.ContainsFunc(f.Models, func(m drivers.Model) bool {
 		same := func(s string) bool { return s != "" && strings.EqualFold(s, model) }

@@ -80,11 +80,18 @@ Every number can be explained down to the bytes that it was read from.`,
 		}
 		return fail(exitUsage, cmd.CommandPath()+" --help", errors.New(text))
 	})
-	root.SetHelpTemplate(`{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
-
-{{end}}{{if or .Runnable .HasSubCommands}}{{.UsageString}}{{end}}
-` + exitHelp)
-	root.AddCommand(a.bench(), a.detect(), a.listModels(), a.runs(), a.explain(), a.suite(), a.calibrate(), a.sim(), a.version(), a.guard(), a.worker())
+	// A function and no template: with one, the linker would have to keep every method of every package.
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
+		text := strings.TrimRight(orElse(cmd.Long, cmd.Short), " \t\r\n")
+		if text != "" {
+			text += "\n\n"
+		}
+		if cmd.Runnable() || cmd.HasSubCommands() {
+			text += cmd.UsageString()
+		}
+		_, _ = fmt.Fprint(cmd.OutOrStdout(), text+"\n"+exitHelp)
+	})
+	root.AddCommand(a.bench(), a.detect(), a.listModels(), a.runs(), a.explain(), a.suite(), a.calibrate(), a.sim(), a.version(), a.guard(), a.worker(), a.selfUpdate(), a.manifestCmd())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd(a.Args...)
 	return root

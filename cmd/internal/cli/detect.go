@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -14,29 +15,78 @@ import (
 
 func (a *app) detect() *cobra.Command {
 	var t target
-	var asJSON bool
+	var f detectFlags
 	cmd := &cobra.Command{
-		Use: "detect", Short: "Show which backends are here",
-		Long: `Show which backends are here: running servers, and programs that bench can start. All are looked for at once, for at most
-two seconds. Nothing is started, nothing generates, and services that cost money are not contacted.`,
+		Use: "detect", Short: "Show this machine, and which backends are here",
+		Long: `Show this machine, and which backends are here: running servers, and programs that bench can start. All are looked for at
+once, for at most two seconds. Nothing is started, nothing generates, and services that cost money are not contacted.`,
+		Example: `  llm-speed detect
+  llm-speed detect --url http://127.0.0.1:8000     which backend is it?
+  llm-speed detect --bundle report.zip             what a bug report needs, redacted`,
 		Args: between(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			answers, err := a.lookAll(cmd.Context(), t)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return a.writeJSON(struct {
-					Backends []detected `json:"backends"`
-				}{detectedOf(answers, t)})
-			}
-			a.detectPage(answers, t)
-			return nil
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.runDetect(cmd.Context(), t, f) },
 	}
 	t.flags(cmd.Flags())
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&f.redact, "redact", true, "leave out names, home folders, serial numbers and addresses; --redact=false shows all (a bundle never does)")
+	cmd.Flags().StringVar(&f.bundle, "bundle", "", "write what a bug report needs to this .zip or .tar.gz file")
 	return cmd
+}
+
+type detectFlags struct {
+	json, redact bool
+	bundle       string
+}
+
+// detectDoc is the JSON of detect.
+type detectDoc struct {
+	Machine  machineSeen `json:"machine"`
+	Backends []detected  `json:"backends"`
+}
+
+func (a *app) runDetect(ctx context.Context, t target, f detectFlags) error {
+	var m machineSeen
+	var merr error
+	looked := make(chan struct{})
+	one := t.backend != "" || t.url != "" // the page is about a backend then, not about the machine
+	go func() {
+		defer close(looked)
+		if !one || f.json || f.bundle != "" {
+			m, merr = a.seeMachine(ctx)
+		}
+	}()
+	answers, err := a.lookAll(ctx, t)
+	if err != nil {
+		return err
+	}
+	<-looked
+	if merr != nil {
+		return merr
+	}
+	doc := detectDoc{m, detectedOf(answers, t)}
+	if f.bundle != "" {
+		return a.bundle(f.bundle, m, doc)
+	}
+	var page bytes.Buffer
+	p := *a.Process
+	p.Stdout = &page
+	to := &app{&p}
+	switch {
+	case f.json:
+		err = to.writeJSON(doc)
+	default:
+		if !one {
+			err = to.machinePage(m)
+			to.outf("\n")
+		}
+		to.detectPage(answers, t)
+	}
+	text := page.String()
+	if f.redact {
+		text = a.redaction().text(text)
+	}
+	a.outf("%s", text)
+	return err
 }
 
 // detected is a backend in the JSON of detect.
@@ -69,7 +119,7 @@ func whyNot(s seen, t target) string {
 	case s.err != nil:
 		return "looking failed: " + s.err.Error()
 	case s.spec.Kind == drivers.Hosted && t.url == "":
-		return "no key; looked at " + s.spec.Looked
+		return "no key in " + s.spec.Looked
 	}
 	return "searched " + searched(s.spec, t)
 }
@@ -93,19 +143,29 @@ func (a *app) detectPage(answers []seen, t target) {
 			if !f.Usable {
 				state = "not usable"
 			}
+			if f.Simulated {
+				state += ", simulated"
+			}
 			a.outf("  %s\n", strings.Join(nonEmpty(a.homeless(foundAt(f)), f.Version, f.Build, state, f.Note, report.Count(len(f.Models), "model")), "  "))
 		}
 	}
 	if none {
 		a.outf("no backend detected\n")
 	}
-	heading := func(text string, group []seen, line func(seen) string) {
+	heading := func(text string, group []seen, lines func(seen) []string) {
 		if len(group) == 0 {
 			return
 		}
-		a.outf("\n%s\n", text)
+		a.outf("\n")
+		if text != "" {
+			a.outf("%s\n", text)
+		}
 		for _, s := range group {
-			a.outf("  %-*s  %s\n", wide, s.spec.Name, line(s))
+			name := s.spec.Name
+			for _, l := range lines(s) {
+				a.outf("  %-*s  %s\n", wide, name, l)
+				name = ""
+			}
 		}
 	}
 	var missing, services []seen
@@ -118,18 +178,26 @@ func (a *app) detectPage(answers []seen, t target) {
 			missing = append(missing, s)
 		}
 	}
-	heading("not detected; skipped:", missing, func(s seen) string { return whyNot(s, t) + "; start it with: " + s.spec.Start })
-	heading("services that cost money, not contacted, used with --backend NAME only:", services, func(s seen) string {
+	if t.url != "" && !none { // one server is meant, and it has been found out what it is
+		return
+	}
+	heading("", missing, func(s seen) []string {
+		return []string{"not detected; skip: " + whyNot(s, t), "start it with: " + s.spec.Start}
+	})
+	heading("services that cost money, not contacted, used with --backend NAME only:", services, func(s seen) []string {
 		if len(s.found) > 0 {
-			return "key set"
+			return []string{"key set"}
 		}
-		return whyNot(s, t)
+		return []string{whyNot(s, t)}
 	})
 }
 
 // homeless shortens the user's home in a path to ~.
 func (a *app) homeless(path string) string {
-	home := orElse(a.Env("HOME"), a.Env("USERPROFILE"))
+	if a.Home == nil {
+		return path
+	}
+	home := a.Home()
 	if rest, ok := strings.CutPrefix(path, home); ok && len(home) > 1 && (rest == "" || strings.ContainsAny(rest[:1], `/\`)) {
 		return "~" + rest
 	}

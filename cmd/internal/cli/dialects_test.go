@@ -31,18 +31,31 @@ type spoken struct {
 	base    string // of the base URL, where the driver can't do without
 	whole   bool   // the whole suite is run too, not the quick one alone
 
+	traps string // of the simulator, that change the driver's way
+
 	// What the driver must know of each request, because the dialect says it.
-	cached bool // prompt tokens from the cache
-	server bool // the time of its prefill, or of its decoding, by a documented definition
+	cached  bool   // prompt tokens from the cache
+	prefill ending // the server's time of its prefill
+	decode  bool   // its time of decoding, from the first token
 }
+
+// ending is where the server's own prefill time ends, by what is documented.
+type ending string
+
+const (
+	withPrompt ending = "prompt" // with the prompt's last token
+	withFirst  ending = "first"  // with the first token of the answer
+)
 
 // spokens has a line for every driver that speaks HTTP.
 func spokens() []spoken {
 	return []spoken{
-		{backend: "llamacpp", cached: true, server: true},
-		{backend: "ollama", whole: true, server: true},
-		{backend: "vllm", whole: true, cached: true},
+		{backend: "llamacpp", cached: true, prefill: withPrompt, decode: true},
+		{backend: "ollama", whole: true, decode: true}, // what its prefill left out is not known
+		{backend: "vllm", whole: true, cached: true, prefill: withFirst, decode: true},
+		{backend: "vllm", traps: "no-timings,no-token-ids,no-cached-field"},
 		{backend: "sglang", cached: true},
+		{backend: "sglang", traps: "no-tokenize"},
 		{backend: "trtllm", cached: true},
 		{backend: "tabbyapi"},
 		{backend: "lmstudio"},
@@ -51,18 +64,18 @@ func spokens() []spoken {
 		{backend: "openai", model: "sim-fast", cached: true},
 		{backend: "openrouter", model: "simulated/sim-fast", cached: true},
 		{backend: "together", model: "sim-fast"},
-		{backend: "fireworks", model: "accounts/fireworks/models/sim-fast", cached: true},
-		{backend: "groq", model: "sim-fast", cached: true},
-		{backend: "cerebras", model: "sim-fast", cached: true},
+		{backend: "fireworks", model: "accounts/fireworks/models/sim-fast", cached: true, prefill: withPrompt},
+		{backend: "groq", model: "sim-fast", cached: true, prefill: withPrompt},
+		{backend: "cerebras", model: "sim-fast", cached: true, prefill: withPrompt},
 		{backend: "deepseek", model: "sim-fast", cached: true},
 		{backend: "openai-compatible", dialect: "vllm", base: "/v1", cached: true},
 		{backend: "openai-compatible", dialect: "sglang", base: "/v1"},
-		{backend: "openai-compatible", dialect: "llamacpp", base: "/v1", cached: true},
+		{backend: "openai-compatible", dialect: "llamacpp", base: "/v1", cached: true, prefill: withPrompt, decode: true},
 		{backend: "openai-compatible", dialect: "ollama", base: "/v1"},
 		{backend: "openai-compatible", dialect: "lmstudio", base: "/v1"},
 		{backend: "openai-compatible", dialect: "mlx", base: "/v1", cached: true},
 		{backend: "openai-compatible", dialect: "tabbyapi", base: "/v1"},
-		{backend: "sim", cached: true, server: true},
+		{backend: "sim", cached: true, prefill: withPrompt, decode: true},
 	}
 }
 
@@ -70,10 +83,14 @@ func spokens() []spoken {
 func speechless() []string { return []string{"exllamav2", "exllamav3"} }
 
 func (l spoken) name() string {
-	if l.dialect == "" || l.dialect == l.backend {
-		return l.backend
+	name := l.backend
+	if l.dialect != "" {
+		name += " on " + l.dialect
 	}
-	return l.backend + " on " + l.dialect
+	if l.traps != "" {
+		name += " with " + l.traps
+	}
+	return name
 }
 
 func (l spoken) speaks() string {
@@ -123,6 +140,11 @@ func TestEveryDriverHasADialect(t *testing.T) {
 func speaking(t *testing.T, l spoken, o sim.Options) *sim.Server {
 	t.Helper()
 	o.Dialect = l.speaks()
+	traps, err := sim.ParseTraps(l.traps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Traps = traps
 	s, err := sim.Start(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -179,8 +201,8 @@ func benched(t *testing.T, args []string) record.Result {
 // backend can't say.
 func bad() []string {
 	return []string{
-		measure.CacheContaminated, measure.EarlyStop, measure.Errors, measure.TruncatedContext, measure.OtherTraffic, measure.Contradiction,
-		"count_provenance_D", "count_provenance_E", "cpu_fallback",
+		measure.CacheContaminated, measure.EarlyStop, measure.Errors, measure.TruncatedContext, "other_traffic", measure.Contradiction,
+		measure.ProvenanceD, measure.ProvenanceE, "cpu_fallback",
 	}
 }
 
@@ -193,7 +215,7 @@ func (l spoken) holds(t *testing.T, r record.Result, log []sim.Served) {
 	if len(r.Rows) == 0 || !flagged(r.Flags, "simulated") || r.Rankable {
 		t.Errorf("%d rows, rankable %v, flags of the run %v: want it marked as simulated", len(r.Rows), r.Rankable, r.Flags)
 	}
-	used := make([]bool, len(log))
+	m := matcher{line: l, log: log, used: make([]bool, len(log))}
 	for _, row := range r.Rows {
 		if row.Status != record.OK {
 			t.Errorf("%s is %s: %s", row.Key, row.Status, row.Reason)
@@ -207,58 +229,121 @@ func (l spoken) holds(t *testing.T, r record.Result, log []sim.Served) {
 				t.Errorf("%s is flagged %s: %s", row.Key, f.Name, f.Evidence)
 			}
 		}
+		m.from, m.alike = m.last, map[counts]int{}
 		for i := range row.Samples {
-			if err := l.matches(&row.Samples[i], log, used); err != nil {
+			m.alike[countsOf(&row.Samples[i])]++
+		}
+		for i := range row.Samples {
+			if err := m.matches(&row.Samples[i]); err != nil {
 				t.Errorf("%s request %d: %v", row.Key, i, err)
 			}
 		}
 	}
 }
 
-// matches finds what the simulator served for a sample.
-func (l spoken) matches(s *record.Sample, log []sim.Served, used []bool) error {
+// counts are what tells one request of a row from another; -1 is not known.
+type counts struct{ prompt, cached, output int }
+
+func countsOf(s *record.Sample) counts {
+	n := func(c record.Count) int {
+		if c.N == nil {
+			return -1
+		}
+		return *c.N
+	}
+	return counts{n(s.Prompt), n(s.Cached), n(s.Output)}
+}
+
+// matcher finds what the simulator served for each sample. Rows are run one after another, so that a row's requests come after
+// those of the row before.
+type matcher struct {
+	line  spoken
+	log   []sim.Served
+	used  []bool
+	from  int            // log[:from] is of the rows before
+	last  int            // log[:last] is of this one too
+	alike map[counts]int // samples of the row that are not matched yet
+}
+
+// find gives the number of the request of a sample: of those that it can have been, one whose times the server stated, if
+// there is one, and the one that was written last before the client saw it, for then those that are left fit the others.
+// -1: there is none.
+func (m *matcher) find(s *record.Sample) int {
+	of := countsOf(s)
+	left := m.alike[of]
+	m.alike[of]--
+	rank := func(i int) (stated, seen bool, began float64) {
+		began = inMS(firstText(m.log[i]).Begin)
+		return m.line.misunderstood(s, m.log[i]) == nil, began <= *s.TTFTms, began
+	}
+	best := -1
+	for i := m.from; i < len(m.log) && left > 0; i++ {
+		truth := m.log[i]
+		if m.used[i] || truth.Ended != "complete" || truth.PromptTokens != of.prompt || truth.OutputTokens != of.output || of.cached >= 0 && truth.CachedTokens != of.cached {
+			continue
+		}
+		left--
+		if best < 0 {
+			best = i
+			continue
+		}
+		stated, seen, began := rank(i)
+		wasStated, wasSeen, was := rank(best)
+		if stated && !wasStated || stated == wasStated && (seen && !wasSeen || seen && began > was) {
+			best = i
+		}
+	}
+	return best
+}
+
+// matches compares a sample with what the simulator served for it.
+func (m *matcher) matches(s *record.Sample) error {
+	l := m.line
 	switch {
 	case s.Error != "":
 		return fmt.Errorf("failed: %s", s.Error)
 	case s.Output.N == nil || s.Prompt.N == nil:
-		return fmt.Errorf("output %v or prompt %v is not known: %v", s.Output.N, s.Prompt.N, s.Reasons)
+		return fmt.Errorf("output %s or prompt %s: %v", show(s.Output.N), show(s.Prompt.N), s.Reasons)
 	case *s.Output.N != s.AskedOutput:
 		return fmt.Errorf("%d tokens of %d asked for", *s.Output.N, s.AskedOutput)
 	case l.cached && s.Cached.N == nil:
 		return fmt.Errorf("cached tokens are not known: %v", s.Reasons)
-	case s.TTFTms == nil || s.DecodeTPS == nil && *s.Output.N >= measure.MinTokens:
-		return fmt.Errorf("TTFT %v or decode rate %v is not known: %v", s.TTFTms, s.DecodeTPS, s.Reasons)
-	case l.server && s.ServerPrefill == nil && s.ServerDecode == nil:
-		return fmt.Errorf("the server's own times are not known: %v", s.Reasons)
+	case s.TTFTms == nil:
+		return fmt.Errorf("TTFT is not known: %v", s.Reasons)
+	case l.prefill != "" && s.ServerPrefill == nil && *s.Prompt.N-*s.Cached.N >= measure.MinTokens, l.decode && s.ServerDecode == nil && *s.Output.N >= measure.MinTokens:
+		return fmt.Errorf("the server's own times are not known: prefill %v, decode %v: %v", s.ServerPrefill, s.ServerDecode, s.Reasons)
 	}
-	best, off := -1, math.Inf(1)
-	for i, truth := range log {
-		if used[i] || truth.Ended != "complete" || truth.PromptTokens != *s.Prompt.N || truth.OutputTokens != *s.Output.N || s.Cached.N != nil && truth.CachedTokens != *s.Cached.N {
-			continue
-		}
-		if d := math.Abs(*s.TTFTms - inMS(firstText(truth).Begin)); d < off {
-			best, off = i, d
-		}
-	}
+	best := m.find(s)
 	if best < 0 {
-		return fmt.Errorf("the simulator served no such request: prompt %d, cached %v, output %d", *s.Prompt.N, show(s.Cached.N), *s.Output.N)
+		return fmt.Errorf("the simulator served no such request: prompt %d, cached %s, output %d", *s.Prompt.N, show(s.Cached.N), *s.Output.N)
 	}
-	used[best] = true
-	truth := log[best]
+	m.last = max(m.last, best+1)
+	m.used[best] = true
+	truth := m.log[best]
 	if began := inMS(firstText(truth).Begin); *s.TTFTms < began {
 		return fmt.Errorf("TTFT is %g ms, before the first text was written, at %g ms", *s.TTFTms, began)
 	}
+	return l.misunderstood(s, truth)
+}
+
+// misunderstood says where the times that the server stated were not taken for what they are; nil where they were, or where
+// what the server means by them is not documented.
+func (l spoken) misunderstood(s *record.Sample, truth sim.Served) error {
+	end := truth.PrefillEnd
+	if l.prefill == withFirst {
+		end = truth.FirstToken
+	}
 	for _, span := range []struct {
-		what         string
-		stated       *record.ServerSpan
-		tokens       int
-		took         time.Duration
-		undocumented bool
+		what   string
+		known  bool
+		stated *record.ServerSpan
+		tokens int
+		took   time.Duration
 	}{
-		{"prefill", s.ServerPrefill, truth.PromptTokens - truth.CachedTokens, truth.PrefillEnd - truth.PrefillStart, !l.server},
-		{"decode", s.ServerDecode, truth.OutputTokens - 1, truth.LastToken - truth.FirstToken, !l.server},
+		{"prefill", l.prefill != "", s.ServerPrefill, truth.PromptTokens - truth.CachedTokens, end - truth.PrefillStart},
+		{"decode", l.decode, s.ServerDecode, truth.OutputTokens - 1, truth.LastToken - truth.FirstToken},
 	} {
-		if span.stated == nil || span.undocumented {
+		if !span.known || span.stated == nil {
 			continue
 		}
 		got, want := float64(span.stated.Tokens)/float64(span.stated.NS), float64(span.tokens)/float64(span.took)
@@ -302,6 +387,11 @@ func firstText(s sim.Served) sim.Sent {
 // late, a client that is wrong is wrong each time.
 const dialectTries = 6
 
+// hardships are traps of the wire that change no figure of one stream.
+func hardships() []string {
+	return []string{"", "role-first=5,comments", "reasoning=10", "split-json,crlf", "tokens-per-event=4", "silent-first=2,silent-tokens=3"}
+}
+
 // TestDialectRates holds the decode rate and the TTFT of one stream at 200 tok/s, through the driver's own session, to what the
 // simulator did when: 0.5 % and 1 ms. Under the race detector, which makes the client several times slower, counts alone.
 func TestDialectRates(t *testing.T) {
@@ -326,13 +416,24 @@ func TestDialectRates(t *testing.T) {
 			if !ses.Info().Simulated {
 				t.Error("the session does not know that it is simulated")
 			}
-			var wrong string
-			for try := range dialectTries {
-				if wrong = rateOf(t, s, ses, try); wrong == "" || t.Failed() || slowedDown {
-					return
+			try := 0
+			for _, traps := range hardships() {
+				set, err := sim.ParseTraps(strings.Trim(l.traps+","+traps, ","))
+				if err != nil {
+					t.Fatal(err)
 				}
+				s.SetTraps(set)
+				t.Run(traps, func(t *testing.T) {
+					var wrong string
+					for range dialectTries {
+						try++
+						if wrong = rateOf(t, s, ses, try); wrong == "" || t.Failed() || slowedDown {
+							return
+						}
+					}
+					t.Errorf("%d tries: %s", dialectTries, wrong)
+				})
 			}
-			t.Errorf("%d tries: %s", dialectTries, wrong)
 		})
 	}
 }

@@ -18,6 +18,7 @@ const (
 	exitUsage       = 2
 	exitSuite       = 3
 	exitBackend     = 4
+	exitVerify      = 5
 	exitInterrupted = 130
 )
 
@@ -74,8 +75,11 @@ func codeOf(err error) int {
 
 // backendHint is what a user can do about a backend that could not be opened; empty where the error itself says it.
 func backendHint(spec drivers.Spec, err error) string {
+	named := errors.Is(err, drivers.ErrNoModel) || errors.Is(err, drivers.ErrModelNotFound)
 	switch {
-	case errors.Is(err, drivers.ErrNoModel), errors.Is(err, drivers.ErrModelNotFound):
+	case spec.Kind == drivers.Hosted && (named || errors.Is(err, drivers.ErrAuth)):
+		return spec.Start // the error says which model or key; this says how to give them
+	case named:
 		return "llm-speed list-models"
 	case errors.Is(err, drivers.ErrAuth):
 		return "set the server's key in the environment as LLM_SPEED_API_KEY"

@@ -63,9 +63,10 @@ func (a *app) lookForModels(ctx context.Context, t target) ([]seen, error) {
 	return a.lookAll(ctx, t)
 }
 
-// modelTable puts models into a table whose last column may give way.
+// modelTable puts models into a table that fits the terminal.
 func (a *app) modelTable(models []listedModel) grid {
-	g := grid{heads: []string{"BACKEND", "MODEL", "QUANT", "SIZE", "CONTEXT", "LOADED", "PATH"}, right: map[int]bool{3: true, 4: true}, give: 6, cut: 1, width: a.style().Width}
+	g := grid{heads: []string{"BACKEND", "MODEL", "QUANT", "SIZE", "CONTEXT", "LOADED", "PATH"},
+		right: map[int]bool{3: true, 4: true}, give: []int{6, 4, 2}, named: map[int]string{4: "context "}, cut: 1, width: a.style().Width}
 	for _, m := range models {
 		context, loaded := "", ""
 		if m.ContextMax > 0 {

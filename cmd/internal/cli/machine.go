@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -94,7 +95,7 @@ func identify(m drivers.Model) engine.Identity {
 	id := engine.Identity{Reasons: map[string]string{}}
 	info, err := weights.Read(m.Path)
 	if err != nil {
-		why := fmt.Sprintf("the model's files can't be read: %v", err)
+		why := withoutFolder(fmt.Sprintf("the model's files can't be read: %v", err), m.Path)
 		for _, field := range []string{"format", "architecture", "parameters", "quant_types", "bits_per_weight", "layers", "experts", "experts_used"} {
 			id.Reasons[field] = why
 		}
@@ -110,11 +111,22 @@ func identify(m drivers.Model) engine.Identity {
 		}
 	}
 	if sum, kind, err := weights.PrefixDigest(m.Path); err != nil {
-		id.Reasons["prefix_digest"] = err.Error()
+		id.Reasons["prefix_digest"] = withoutFolder(err.Error(), m.Path)
 	} else {
 		id.Model.PrefixDigest, id.Model.PrefixKind = "sha256:"+sum, kind
 	}
 	return id
+}
+
+// withoutFolder takes the folders of a model out of a text: they are the user's own business, and the text goes into the
+// result.
+func withoutFolder(text, path string) string {
+	for _, dir := range []string{path, filepath.Dir(path)} {
+		if len(dir) > 1 {
+			text = strings.ReplaceAll(text, dir+string(filepath.Separator), "")
+		}
+	}
+	return strings.ReplaceAll(text, path, filepath.Base(path))
 }
 
 // describe enters what a header says; what it does not say is null with the reason.
@@ -178,7 +190,7 @@ func (b *benchRun) digest(ctx context.Context, path string) (sum, kind string, e
 		b.view.live.Say(hashLine(done, total))
 	})
 	if err != nil {
-		return "", "", err
+		return "", "", errors.New(withoutFolder(err.Error(), path))
 	}
 	return "sha256:" + sum, kind, nil
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -12,46 +13,94 @@ import (
 	"github.com/llm-speed/llm-speed/engine"
 	"github.com/llm-speed/llm-speed/internal/report"
 	"github.com/llm-speed/llm-speed/internal/suite"
+	"github.com/llm-speed/llm-speed/manifest"
 	"github.com/llm-speed/llm-speed/suites"
 )
 
 // defaultSuite is what bench runs unasked.
 const defaultSuite = "suite-v1"
 
-// loadSuite reads a built-in suite by name, or one in a folder. official tells which.
+// loadSuite reads a suite: NAME, NAME@VERSION, or a folder. A bare name is the newest version there is, built in or installed,
+// that was not revoked. official tells whether the project stands behind it.
 func (a *app) loadSuite(ctx context.Context, name string, box sandboxed) (s *suite.Suite, official bool, err error) {
-	var files fs.FS
-	switch {
-	case slices.Contains(suites.Names(), name):
-		official = true
-		if files, err = suites.Open(name); err != nil {
+	if strings.ContainsAny(name, `/\`) {
+		if !isDir(name) {
+			return nil, false, usagef("%s: there is no such folder", name)
+		}
+		s, err = loadFiles(ctx, name, dirFS(name), box)
+		return s, false, err
+	}
+	base, version, _ := strings.Cut(name, "@")
+	var built *suite.Suite
+	if slices.Contains(suites.Names(), base) {
+		files, err := suites.Open(base)
+		if err != nil {
 			return nil, false, err
 		}
-	case isDir(name):
-		files = dirFS(name)
-	default:
-		return nil, false, usagef("unknown suite %q: neither a folder nor one of the built-in suites: %s", name, strings.Join(suites.Names(), ", "))
+		if built, err = loadFiles(ctx, base, files, box); err != nil {
+			return nil, false, err
+		}
+		if version == built.Version {
+			return built, true, nil
+		}
 	}
-	if s, err = suite.Load(ctx, files, box.evaluate); err != nil {
-		return nil, false, fail(exitSuite, "", fmt.Errorf("suite %s: %w", name, err))
+	s, official, note, err := a.installedSuite(ctx, base, version, box)
+	switch {
+	case err == nil && built != nil && version == "" && !manifest.Newer(s.Version, built.Version):
+		return built, true, nil
+	case err == nil:
+		if note != "" {
+			a.warn("%s", note)
+		}
+		return s, official, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, false, err
+	case built != nil && version == "":
+		return built, true, nil
+	case version == "" && isDir(name):
+		s, err = loadFiles(ctx, name, dirFS(name), box)
+		return s, false, err
 	}
-	return s, official, nil
+	return nil, false, usagef("unknown suite %q: neither a folder nor one of the suites that are here: %s; llm-speed self-update brings new ones", name, strings.Join(a.suiteKeys(ctx, box), ", "))
+}
+
+func loadFiles(ctx context.Context, name string, files fs.FS, box sandboxed) (*suite.Suite, error) {
+	s, err := suite.Load(ctx, files, box.evaluate)
+	if err != nil {
+		return nil, fail(exitSuite, "", fmt.Errorf("suite %s: %w", name, err))
+	}
+	return s, nil
+}
+
+// suiteKeys lists the suites that are here as NAME@VERSION, the built-in ones first.
+func (a *app) suiteKeys(ctx context.Context, box sandboxed) []string {
+	var keys []string
+	for _, name := range suites.Names() {
+		files, err := suites.Open(name)
+		if err != nil {
+			continue
+		}
+		if s, err := suite.Load(ctx, files, box.evaluate); err == nil {
+			keys = append(keys, s.Name+"@"+s.Version)
+		}
+	}
+	if dir, err := a.suitesDir(); err == nil {
+		if in, err := manifest.Suites(dir); err == nil {
+			for i := range in {
+				keys = append(keys, in[i].Key())
+			}
+		}
+	}
+	return keys
 }
 
 func (a *app) suite() *cobra.Command {
 	cmd := &cobra.Command{Use: "suite", Short: "List, show, write, check, test and pack suites", Args: cobra.ArbitraryArgs, RunE: group}
 	cmd.AddCommand(
 		&cobra.Command{
-			Use: "list", Short: "List the built-in suites", Args: between(0, 0),
+			Use: "list", Short: "List the suites that are here", Args: between(0, 0),
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				for _, name := range suites.Names() {
-					s, _, err := a.loadSuite(cmd.Context(), name, a.sandbox())
-					if err != nil {
-						return err
-					}
-					a.outf("%-12s %-8s %s  %s\n", s.Name, s.Version, report.ShortDigest(s.Digest), s.Title)
-				}
-				return nil
+				return a.listSuites(cmd.Context())
 			},
 		},
 		&cobra.Command{
@@ -106,6 +155,39 @@ func (a *app) showSuite(s *suite.Suite, official bool) error {
 			a.outf("  %-9s %s = %s relative to the base row: %s\n", "ratio:", r.Name, r.Metric, r.Title)
 		}
 		a.outf("  %-9s %s\n", "program:", w.Program)
+	}
+	return nil
+}
+
+// listSuites prints the built-in suites and the installed ones.
+func (a *app) listSuites(ctx context.Context) error {
+	box := a.sandbox()
+	for _, name := range suites.Names() {
+		files, err := suites.Open(name)
+		if err != nil {
+			return err
+		}
+		s, err := loadFiles(ctx, name, files, box)
+		if err != nil {
+			return err
+		}
+		a.outf("%-12s %-8s %s  built in   %s\n", s.Name, s.Version, report.ShortDigest(s.Digest), s.Title)
+	}
+	dir, err := a.suitesDir()
+	if err != nil {
+		return err
+	}
+	installed, err := manifest.Suites(dir)
+	if err != nil {
+		return fail(exitVerify, manifest.Advice(err), err)
+	}
+	for i := range installed {
+		in := &installed[i]
+		state := "installed"
+		if in.Status == manifest.Revoked {
+			state = "revoked: " + orElse(in.Reason, "no reason given")
+		}
+		a.outf("%-12s %-8s %s  %s, channel %s\n", in.Name, in.Version, report.ShortDigest(in.Digest), state, in.Channel)
 	}
 	return nil
 }

@@ -31,6 +31,8 @@ type chunk struct {
 	Metrics     json.RawMessage `json:"metrics"`      // vLLM
 	SGLExt      json.RawMessage `json:"sglext"`       // SGLang
 	Stats       json.RawMessage `json:"stats"`        // LM Studio
+	ModelInfo   json.RawMessage `json:"model_info"`   // LM Studio
+	Runtime     json.RawMessage `json:"runtime"`      // LM Studio
 	ServiceTier json.RawMessage `json:"service_tier"` // OpenAI
 	Provider    json.RawMessage `json:"provider"`     // OpenRouter
 }

@@ -38,7 +38,7 @@ func (d *decoder) keepExtras(c *chunk) {
 		raw  json.RawMessage
 	}{
 		{"x_groq", c.XGroq}, {"time_info", c.TimeInfo}, {"perf_metrics", c.PerfMetrics}, {"metrics", c.Metrics},
-		{"sglext", c.SGLExt}, {"stats", c.Stats}, {"service_tier", c.ServiceTier}, {"provider", c.Provider},
+		{"sglext", c.SGLExt}, {"stats", c.Stats}, {"model_info", c.ModelInfo}, {"runtime", c.Runtime}, {"service_tier", c.ServiceTier}, {"provider", c.Provider},
 	} {
 		if isSet(x.raw) {
 			d.extra[x.name] = x.raw

@@ -200,6 +200,10 @@ func (d *decoder) timing() {
 	if s == nil || n == 0 || d.end == nil {
 		return
 	}
+	if *s.Start <= 0 || s.Go < 0 || d.stamps[0] < *s.Start {
+		d.disagree("the helper's first token is stamped %d, its start %d", d.stamps[0], *s.Start)
+		return
+	}
 	t := &d.out.Server
 	queue := time.Duration(0)
 	if s.Go > 0 && *s.Start > s.Go {

@@ -109,11 +109,18 @@ func Places(env func(string) string) []string {
 	if env == nil {
 		return nil
 	}
-	home := env("HOME")
-	if runtime.GOOS == "windows" {
-		home = env("USERPROFILE")
+	return weights.Places(Home(env), env, runtime.GOOS)
+}
+
+// Home is the user's folder; "" where it is not known.
+func Home(env func(string) string) string {
+	switch {
+	case env == nil:
+		return ""
+	case runtime.GOOS == "windows":
+		return env("USERPROFILE")
 	}
-	return weights.Places(home, env, runtime.GOOS)
+	return env("HOME")
 }
 
 // Find lists the models in dirs and below that are wanted, newest first, ties by path. Only names and configurations are
@@ -218,13 +225,11 @@ func Choose(ref string, found []Folder, what string) (Folder, error) {
 		}
 		return f, nil
 	}
-	if len(found) == 0 {
-		if ref != "" {
-			return Folder{}, fmt.Errorf("%w: no %s in the usual places, so none is %q; give its folder with --model", drivers.ErrModelNotFound, what, ref)
-		}
+	switch {
+	case ref != "":
+	case len(found) == 0:
 		return Folder{}, fmt.Errorf("%w: no %s in Hugging Face's cache, LM Studio's folders or ~/models; give its folder with --model", drivers.ErrNoModel, what)
-	}
-	if ref == "" {
+	default:
 		return found[0], nil
 	}
 	low := strings.ToLower(ref)
@@ -243,10 +248,13 @@ func Choose(ref string, found []Folder, what string) (Folder, error) {
 	if len(part) == 1 {
 		return part[0], nil
 	}
-	// A folder of that name that is not among those found may still be meant.
-	if f, err := Open(ref); err == nil {
-		f.Path, err = filepath.Abs(ref)
-		return f, err
+	if abs, err := filepath.Abs(ref); err == nil { // a folder below the current one
+		if f, err := Open(abs); err == nil {
+			return f, nil
+		}
+	}
+	if len(found) == 0 {
+		return Folder{}, fmt.Errorf("%w: no %s in the usual places, so none is %q; give its folder with --model", drivers.ErrModelNotFound, what, ref)
 	}
 	return Folder{}, fmt.Errorf("%w: no %s is %q; %s", drivers.ErrModelNotFound, what, ref, strings.Replace(pick.Suggest(ref, names), "it serves", "there are", 1))
 }

@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 import traceback
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 PROTOCOL = 1
 MOST_MESSAGE = 500  # characters of an error's text
@@ -68,11 +68,11 @@ class Stream:
         """Says that work begins now. cached is None where that is known only at the end."""
         self._pipe.send({"id": self.ident, "go": self.go, "start": time.perf_counter_ns(), "prompt": prompt, "cached": cached})
 
-    def token(self, count: int = 1) -> None:
-        """Says that count tokens are there, now. This is all that happens between two tokens."""
+    def token(self) -> None:
+        """Says that a token is there, now. This is all that happens between two tokens."""
         now = time.perf_counter_ns()
-        self._pipe.line(b'{"id":%d,"t":%d,"k":%d}\n' % (self.ident, now, count))
-        self.tokens += count
+        self._pipe.line(b'{"id":%d,"t":%d,"k":1}\n' % (self.ident, now))
+        self.tokens += 1
 
     def end(self, finish: str, texts: List[str], extra: Dict[str, Any], **more: Any) -> None:
         """Says how it ended: length, stop or cancelled. more: cached tokens, queue_ns."""
@@ -82,6 +82,17 @@ class Stream:
     def fail(self, error: BaseException) -> None:
         self._done(self)
         self._pipe.send(failure(self.ident, error))
+
+    @staticmethod
+    def tokens_of_step(counts: List[Tuple["Stream", int]]) -> None:
+        """Says that one step of a batch has brought each of these streams so many tokens, now: one write for all."""
+        now = time.perf_counter_ns()
+        lines = []
+        for stream, count in counts:
+            lines.append(b'{"id":%d,"t":%d,"k":%d}\n' % (stream.ident, now, count))
+            stream.tokens += count
+        if counts:
+            counts[0][0]._pipe.line(b"".join(lines))
 
 
 class Backend:
@@ -151,6 +162,13 @@ class Server:
         self._streams: Dict[int, Stream] = {}  # prepared or begun
 
     def _read(self) -> None:
+        try:
+            self._requests()
+        except Exception:  # a helper that hears nothing more is better gone
+            traceback.print_exc()
+            os._exit(1)
+
+    def _requests(self) -> None:
         for line in iter(self._stdin.readline, b""):
             now = time.perf_counter_ns()
             message = json.loads(line)

@@ -68,8 +68,12 @@ type Environment struct {
 	Packages map[string]string `json:"packages"` // version by module that can be imported; "" where its version is not known
 }
 
-// lookTime bounds Look: to know in time that nothing is there is better than to know all.
-const lookTime = 1500 * time.Millisecond
+// How long Look may take: for a look around, to know in time that nothing is there is better than to know all; where
+// everything hangs on the answer, a busy machine is waited for.
+const (
+	LookAround = 1500 * time.Millisecond
+	LookToOpen = 30 * time.Second
+)
 
 // lookMark stands before the line that look.py prints: a site's own start-up files may print too.
 const lookMark = "llm-speed-look "
@@ -91,9 +95,9 @@ for module in sys.argv[1:]:
 print("` + lookMark + `" + json.dumps({"python": platform.python_version(), "system": platform.system(), "machine": platform.machine(), "packages": found}))
 `
 
-// Look asks an interpreter which of the modules it has, without importing them, for at most a second and a half.
-func Look(ctx context.Context, python string, modules ...string) (Environment, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, lookTime, fmt.Errorf("%w: %s did not answer within %s", drivers.ErrTimeout, filepath.Base(python), lookTime))
+// Look asks an interpreter which of the modules it has, without importing them.
+func Look(ctx context.Context, within time.Duration, python string, modules ...string) (Environment, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("%w: %s did not answer within %s", drivers.ErrTimeout, filepath.Base(python), within))
 	defer cancel()
 	text, err := proc.Output(ctx, python, append([]string{"-c", lookSource}, modules...)...)
 	for line := range strings.Lines(text) {

@@ -12,6 +12,9 @@ import (
 // readSize is the most that one read takes: what a pipe holds.
 const readSize = 64 << 10
 
+// maxStream bounds what is kept of one stream, in bytes: a million tokens take about 40 MiB.
+const maxStream = 64 << 20
+
 // receive reads the helper's pipe to its end: read, stamp, cut into lines, hand each to whom it is for.
 func (h *Helper) receive() {
 	defer close(h.read)
@@ -85,11 +88,9 @@ func (h *Helper) lag(d time.Duration) {
 // take hands one line on; false means that the helper is of no more use. The line is the reader's own memory.
 func (h *Helper) take(line []byte, at time.Duration, seq int) bool {
 	if id, ok := tokenLine(line); ok {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if f := h.streams[id]; f != nil {
-			f.add(line, at, seq)
-			f.text = true
+		if !h.tokens(id, line, at, seq) {
+			h.end(fmt.Errorf("%w: the helper wrote more than %d MiB for one stream", drivers.ErrProtocol, maxStream>>20))
+			return false
 		}
 		return true
 	}
@@ -122,6 +123,19 @@ func (h *Helper) take(line []byte, at time.Duration, seq int) bool {
 		c <- answer{m, at}
 	}
 	return true
+}
+
+// tokens keeps a line of tokens; false means that its stream is longer than any can be.
+func (h *Helper) tokens(id int64, line []byte, at time.Duration, seq int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f := h.streams[id]
+	if f == nil {
+		return true
+	}
+	f.add(line, at, seq)
+	f.text = true
+	return len(f.data) <= maxStream
 }
 
 // inflight is a stream being read.

@@ -19,9 +19,10 @@ type Session struct {
 }
 
 // NewSession makes the session of a helper whose model is loaded. It completes info with what can be asked now: the tokens
-// that the chat template puts first, and how the clocks stand. definition says what the helper's own times mean.
-func NewSession(ctx context.Context, h *Helper, info drivers.Info, definition string) (*Session, error) {
-	s := &Session{h: h, info: info, definition: definition, secrets: paths.Folders(info.Model.Path)}
+// that the chat template puts first, and how the clocks stand. definition says what the helper's own times mean; hidden are
+// further paths whose folders must be in no text: Python's tracebacks are full of them.
+func NewSession(ctx context.Context, h *Helper, info drivers.Info, definition string, hidden ...string) (*Session, error) {
+	s := &Session{h: h, info: info, definition: definition, secrets: paths.Folders(append(hidden, info.Model.Path)...)}
 	a, err := h.Tokenize(ctx, user("alpha"))
 	if err != nil {
 		return nil, err
@@ -70,7 +71,7 @@ func (s *Session) FlushCache(ctx context.Context) error {
 // ServerLog is the last lines that the helper and its libraries printed.
 func (s *Session) ServerLog() []string { return s.h.Log() }
 
-// Secrets lists the folders that hold the model.
+// Secrets lists the folders that hold the model, the interpreter, and what else NewSession was told to hide.
 func (s *Session) Secrets() []string { return s.secrets }
 
 // Close ends the helper. Closing twice is allowed.

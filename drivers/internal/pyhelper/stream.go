@@ -31,7 +31,7 @@ const (
 // How long a helper may take to render and encode a prompt, and to come back from a stream that was given up.
 const (
 	prepareTime = 2 * time.Minute
-	drainTime   = 15 * time.Second
+	drainTime   = time.Minute // a prefill is given up only between two of its chunks
 )
 
 // generation is what prepare is told.

@@ -87,7 +87,9 @@ func OllamaCreate(t testing.TB, url, name, template string, gguf []byte) {
 		}
 	}
 	post("/api/blobs/"+digest, "application/octet-stream", gguf, http.StatusCreated)
-	body, err := json.Marshal(map[string]any{"model": name, "files": map[string]string{"model.gguf": digest}, "template": template, "stream": false})
+	body, err := json.Marshal(map[string]any{"model": name, "files": map[string]string{"model.gguf": digest}, "template": template, "stream": false,
+		// One thread: more of them wait for each other in a loop, which on a busy machine takes a hundred times as long.
+		"parameters": map[string]any{"num_thread": 1}})
 	if err != nil {
 		t.Fatal(err)
 	}

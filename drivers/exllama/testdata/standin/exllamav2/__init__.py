@@ -2,7 +2,7 @@
 
 import torch
 
-from .common import config, encode
+from standin_common import config, encode
 
 __version__ = "0.0.0+standin"
 print("stand-in exllamav2: a library that prints to stdout at import")

@@ -1,6 +1,6 @@
 """Stand-in for exllamav2.generator: see ../README.md."""
 
-from .common import Generator, Job
+from standin_common import Generator, Job
 
 
 class ExLlamaV2Sampler:

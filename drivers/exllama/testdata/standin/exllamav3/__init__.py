@@ -2,9 +2,9 @@
 
 import torch
 
-from .common import Generator as _Generator
-from .common import Job as _Job
-from .common import config, encode
+from standin_common import Generator as _Generator
+from standin_common import Job as _Job
+from standin_common import config, encode
 
 
 class Config:
