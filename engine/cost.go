@@ -11,8 +11,9 @@ import (
 	"github.com/llm-speed/llm-speed/drivers"
 )
 
-// Estimate is what the first passes of a run will send, warm-ups, probes and the fitting of prompts included. Prompts of
-// fixed text are guessed from their bytes, outputs are taken as asked for: a model that ends early takes less.
+// Estimate is the most that the first passes of a run will send, warm-ups, probes and the fitting of prompts included. Prompts
+// of fixed text are guessed from their bytes, outputs are taken as asked for: a model that ends early takes less. What is sent
+// again after a refusal is not in it.
 type Estimate struct {
 	Requests, Prompt, Output int
 	Price                    *drivers.Price // nil where the service states none
@@ -34,8 +35,10 @@ type rowEstimate struct{ requests, prompt, output int }
 func (e rowEstimate) pass() int { return e.prompt + e.output }
 
 const (
-	// usualBytes is how many bytes a token of fixed text has on common tokenizers, code and prose together.
-	usualBytes = 3.6
+	// fewBytes is how few bytes a token of fixed text has, code and prose together, on a tokenizer that is bad at it.
+	fewBytes = 2.5
+	// lineMargin is by how much more a prompt may have that is fitted by a session's line.
+	lineMargin = 1.05
 	// dryRun is how long a program may take without a backend.
 	dryRun = 10 * time.Second
 	// probeTokens is about what the three short probes of a session take.
@@ -111,11 +114,14 @@ func (h *dryHost) Prompt(ctx context.Context, spec builtins.PromptSpec) (builtin
 	if err != nil {
 		return p, err
 	}
-	tokens := templateTokens + int(float64(bytesOf(drivers.Prompt{Messages: spec.Messages, Tools: spec.Tools})+len(spec.Text))/usualBytes)
+	tokens := templateTokens + int(float64(bytesOf(drivers.Prompt{Messages: spec.Messages, Tools: spec.Tools})+len(spec.Text))/fewBytes)
 	switch {
 	case spec.Tokens > 0:
 		tokens = spec.Tokens
 		h.fit(tokens)
+		if h.r.common(h.s) {
+			tokens = int(lineMargin * float64(tokens))
+		}
 	case spec.Extends > 0:
 		tokens += h.prompts[spec.Extends-1] - templateTokens
 	}

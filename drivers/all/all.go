@@ -2,13 +2,33 @@
 package all
 
 import (
+	"slices"
+
 	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/drivers/anthropic"
+	"github.com/llm-speed/llm-speed/drivers/exllama"
+	"github.com/llm-speed/llm-speed/drivers/hosted"
 	"github.com/llm-speed/llm-speed/drivers/llamacpp"
+	"github.com/llm-speed/llm-speed/drivers/lmstudio"
+	"github.com/llm-speed/llm-speed/drivers/mlx"
+	"github.com/llm-speed/llm-speed/drivers/ollama"
 	"github.com/llm-speed/llm-speed/drivers/openaicompat"
+	"github.com/llm-speed/llm-speed/drivers/sglang"
 	"github.com/llm-speed/llm-speed/drivers/sim"
+	"github.com/llm-speed/llm-speed/drivers/tabbyapi"
+	"github.com/llm-speed/llm-speed/drivers/trtllm"
+	"github.com/llm-speed/llm-speed/drivers/vllm"
 )
 
-// Registry lists the drivers in the order in which bench looks for a backend.
+// Registry lists the drivers in the order in which bench looks for a backend: those of this machine, then any server at a
+// given URL; then those that cost money and the simulator, which are never chosen unasked.
 func Registry() (*drivers.Registry, error) {
-	return drivers.NewRegistry(llamacpp.Spec(), openaicompat.Spec(), sim.Spec())
+	return drivers.NewRegistry(slices.Concat(
+		[]drivers.Spec{
+			llamacpp.Spec(), ollama.Spec(), vllm.Spec(), sglang.Spec(), trtllm.Spec(), lmstudio.Spec(), mlx.Spec(), tabbyapi.Spec(),
+			exllama.Spec3(), exllama.Spec2(), openaicompat.Spec(),
+		},
+		hosted.Specs(),
+		[]drivers.Spec{anthropic.Spec(), sim.Spec()},
+	)...)
 }

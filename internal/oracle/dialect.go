@@ -78,7 +78,7 @@ func (t Talent) String() string {
 
 // Dialects are all dialects.
 func Dialects() []*Dialect {
-	return slices.Concat(openAIDialects(), []*Dialect{ollamaChat(), ollamaGenerate(), llamaCpp(), sglang(), anthropic(), lmStudio()})
+	return slices.Concat(openAIDialects(), []*Dialect{ollamaChat(), ollamaGenerate(), llamaCpp(), sglang("sglang", false), sglang("sglang-incremental", true), anthropic(), lmStudio()})
 }
 
 // DialectOf finds a dialect by its name; nil where there is none.

@@ -5,10 +5,11 @@ import (
 	"strings"
 )
 
-// sglang is /generate of SGLang: every event has the whole text so far, all token ids so far, and the counts.
-func sglang() *Dialect {
+// sglang is /generate of SGLang: every event has the whole text so far, all token ids so far, and the counts. A server that
+// was started for incremental streaming sends the new text and ids alone; the counts are of the whole all the same.
+func sglang(name string, incremental bool) *Dialect {
 	return &Dialect{
-		Name: "sglang", Source: "SGLang: srt/entrypoints/http_server.py, /generate; docs, native APIs", Can: Each | Caches | Early | EarlyCache | Sheds | EventSSE, From: "A", Type: "text/event-stream",
+		Name: name, Source: "SGLang: srt/entrypoints/http_server.py, /generate; docs, native APIs", Can: Each | Caches | Early | EarlyCache | Sheds | EventSSE, From: "A", Type: "text/event-stream",
 		Status: func(message string) string { return fmt.Sprintf(`{"error":{"message":%q}}`, message) },
 		voice: func(s *Scene) voice {
 			so, ids := "", 0
@@ -18,11 +19,15 @@ func sglang() *Dialect {
 			}
 			return voice{
 				says: func(b Beat, cum int) string {
-					so, ids = so+b.Text, cum
+					if so, ids = so+b.Text, cum; incremental {
+						so, ids = b.Text, b.Tokens
+					}
 					return say(cum, "null")
 				},
-				hushes: func(_ Beat, cum int) string {
-					ids = cum
+				hushes: func(b Beat, cum int) string {
+					if ids = cum; incremental {
+						so, ids = "", b.Tokens
+					}
 					return say(cum, "null")
 				},
 				closes: func(t Totals, output, _ int) string {
@@ -30,7 +35,9 @@ func sglang() *Dialect {
 					if t.Finish == "stop" {
 						finish = `{"type":"stop","matched":2}`
 					}
-					ids = output
+					if ids = output; incremental {
+						so, ids = "", 0
+					}
 					return say(output, finish) + done
 				},
 				fails: func(message, kind string, code int) string {

@@ -364,8 +364,9 @@ func (m *machineView) hints(s stateView) []string {
 	if m.CPU.Translated {
 		list = append(list, "this program runs under an emulation: install the one for this processor")
 	}
-	if s.CPUPercent != nil && *s.CPUPercent > 50 {
-		list = append(list, fmt.Sprintf("the processor is %.0f %% in use by other programs: close them before a run", *s.CPUPercent))
+	// Looking at a machine takes some of it: the load of the last minute says more than a moment's use.
+	if s.Load1m != nil && m.CPU.Threads > 0 && *s.Load1m > float64(m.CPU.Threads)/2 {
+		list = append(list, fmt.Sprintf("other programs keep the processor busy (load %.1f on %s): end them before a run", *s.Load1m, Count(m.CPU.Threads, "thread")))
 	}
 	for i, g := range s.GPUs {
 		if g.UsePercent != nil && *g.UsePercent > 15 {

@@ -81,13 +81,13 @@ func TestMachineHints(t *testing.T) {
 		}
 		return out.String()
 	}
-	quiet := show(`{"gpus":[]}`, `{"on_battery":false,"cpu_percent":3,"cpu_speed_limit_percent":100,"gpus":[{"use_percent":2}]}`)
+	quiet := show(`{"cpu":{"threads":2},"gpus":[]}`, `{"on_battery":false,"cpu_percent":90,"load_1m":0.9,"cpu_speed_limit_percent":100,"gpus":[{"use_percent":2}]}`)
 	if strings.Contains(quiet, "!") {
 		t.Errorf("a hint where nothing is wrong:\n%s", quiet)
 	}
-	loud := show(`{"cpu":{"translated":true},"gpus":[{"name":"x","vendor":"nvidia"}],"reasons":{"gpus":"may be incomplete: no answer"}}`,
-		`{"on_battery":true,"cpu_percent":80,"cpu_speed_limit_percent":60,"power_mode":"low","gpus":[{"vendor":"nvidia","use_percent":40,"clock_reasons":["hw_thermal_slowdown"]}]}`)
-	for _, want := range []string{"on battery", "60 % of its speed", "saves power", "emulation", "80 % in use by other", "gpu_busy", "heat", "may be incomplete"} {
+	loud := show(`{"cpu":{"threads":8,"translated":true},"gpus":[{"name":"x","vendor":"nvidia"}],"reasons":{"gpus":"may be incomplete: no answer"}}`,
+		`{"on_battery":true,"load_1m":6.25,"cpu_speed_limit_percent":60,"power_mode":"low","gpus":[{"vendor":"nvidia","use_percent":40,"clock_reasons":["hw_thermal_slowdown"]}]}`)
+	for _, want := range []string{"on battery", "60 % of its speed", "saves power", "emulation", "load 6.2 on 8 threads", "gpu_busy", "heat", "may be incomplete"} {
 		if !strings.Contains(loud, want) {
 			t.Errorf("%q is missing:\n%s", want, loud)
 		}

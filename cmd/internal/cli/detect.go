@@ -146,7 +146,9 @@ func (a *app) detectPage(answers []seen, t target) {
 			if f.Simulated {
 				state += ", simulated"
 			}
-			a.outf("  %s\n", strings.Join(nonEmpty(a.homeless(foundAt(f)), f.Version, f.Build, state, f.Note, report.Count(len(f.Models), "model")), "  "))
+			for _, part := range a.fold(strings.Join(nonEmpty(a.homeless(foundAt(f)), f.Version, f.Build, state, f.Note, report.Count(len(f.Models), "model")), "  "), 2) {
+				a.outf("  %s\n", part)
+			}
 		}
 	}
 	if none {
@@ -163,8 +165,10 @@ func (a *app) detectPage(answers []seen, t target) {
 		for _, s := range group {
 			name := s.spec.Name
 			for _, l := range lines(s) {
-				a.outf("  %-*s  %s\n", wide, name, l)
-				name = ""
+				for _, part := range a.fold(l, wide+4) {
+					a.outf("  %-*s  %s\n", wide, name, part)
+					name = ""
+				}
 			}
 		}
 	}

@@ -44,6 +44,28 @@ func (a *app) machinePage(m machineSeen) error {
 	return report.Machine(a.Stdout, m.Fingerprint, m.State, a.style())
 }
 
+// leastFold is the narrowest column that text is folded to.
+const leastFold = 20
+
+// fold breaks a text at spaces, so that with an indent it fits the terminal. What is no terminal gets it in one line.
+func (a *app) fold(text string, indent int) []string {
+	if !a.OutTTY || a.Width == nil || a.Width() <= 0 {
+		return []string{text}
+	}
+	width := max(a.Width()-indent, leastFold)
+	var lines []string
+	for columns(text) > width {
+		cut := strings.LastIndexByte(clip(text, width), ' ')
+		if cut <= 0 {
+			if cut = strings.IndexByte(text, ' '); cut < 0 { // a word that is longer than the line
+				break
+			}
+		}
+		lines, text = append(lines, strings.TrimRight(text[:cut], " ")), strings.TrimLeft(text[cut:], " ")
+	}
+	return append(lines, text)
+}
+
 // bundle writes what a bug report needs into one file: what detect says, and the raw answers that it rests on. It is always
 // redacted; doc is the document of detect --json.
 func (a *app) bundle(file string, m machineSeen, doc any) error {

@@ -54,3 +54,28 @@ func FuzzRedaction(f *testing.F) {
 		}
 	})
 }
+
+// Text is folded for a terminal alone, at spaces, and no word is lost.
+func TestFold(t *testing.T) {
+	text := "not detected; skip: searched ports 8080 and 9931, llama-server on PATH, /a/very/long/path/without/any/space/in/it/at/all/and/more and ~/models"
+	tty := func(width int) *app {
+		return &app{&Process{OutTTY: width > 0, Width: func() int { return width }}}
+	}
+	if got := tty(0).fold(text, 10); len(got) != 1 || got[0] != text {
+		t.Errorf("%q", got)
+	}
+	for _, width := range []int{1, 30, 50, 80, 200} {
+		got := tty(width).fold(text, 10)
+		if strings.Join(got, " ") != text {
+			t.Errorf("%d: %q", width, got)
+		}
+		for _, line := range got {
+			if columns(line) > max(width-10, leastFold) && strings.Contains(line, " ") {
+				t.Errorf("%d: %q", width, line)
+			}
+		}
+	}
+	if got := tty(80).fold("", 2); len(got) != 1 {
+		t.Errorf("%q", got)
+	}
+}
