@@ -76,7 +76,11 @@ func (p *probed) found(c drivers.Config) drivers.Found {
 func installed(ctx context.Context, c drivers.Config) *drivers.Found {
 	ctx, cancel := context.WithTimeout(ctx, installTime)
 	defer cancel()
+	var models []drivers.Model
+	var listed sync.WaitGroup
+	listed.Go(func() { models = cachedModels(ctx, c) }) // meanwhile: Python may take all of the time
 	p, err := find(ctx, c)
+	listed.Wait()
 	f := &drivers.Found{Backend: name, Binary: p.path, Version: p.version, Models: []drivers.Model{}, Usable: true}
 	switch {
 	case err != nil:
@@ -85,7 +89,7 @@ func installed(ctx context.Context, c drivers.Config) *drivers.Found {
 	case p.path == "":
 		return nil
 	}
-	if f.Models = cachedModels(ctx, c); len(f.Models) == 0 && c.Model == "" {
+	if f.Models = models; len(models) == 0 && c.Model == "" {
 		f.Note, f.Usable = "no model in Hugging Face's cache; name one with --model ORG/NAME, or give a folder", false
 	}
 	return f

@@ -26,8 +26,8 @@ func (w *Sampler) Sensor() (name, why string) {
 		return fmt.Sprintf("power draw of %s by nvidia-smi, integrated; the whole GPU, idle power included", plural(len(measured), "NVIDIA GPU")), ""
 	case len(measured) > 0:
 		return "", "nvidia-smi does not tell the power draw"
-	case len(gpus) > 0:
-		return "", "no counter covers this GPU"
+	case len(gpus) > 0 || w.cards:
+		return "", "no counter covers this machine's GPU"
 	}
 	for _, s := range system {
 		if s.CPUEnergy != nil {

@@ -7,13 +7,12 @@ package hw
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"time"
 )
 
-// probeLimit is how long one probe may take. Probes run at once, so on Linux Capture and State end within a second.
+// probeLimit is how long one probe may take. Probes run at once, so on Linux Read and State end within a second.
 const probeLimit = 900 * time.Millisecond
 
 // Fingerprint is hardware and operating system. Reasons says why fields are null, by their path in the JSON (cpu.sockets,
@@ -105,11 +104,6 @@ type Runtimes struct {
 	CUDA  *string `json:"cuda"` // highest that the driver supports
 	ROCm  *string `json:"rocm"`
 	Metal *string `json:"metal"` // family, as "Metal 3"
-}
-
-// Capture gives the Fingerprint of this machine as JSON, on Linux within a second.
-func Capture(ctx context.Context) (json.RawMessage, error) {
-	return json.Marshal(Machine{}.Read(ctx))
 }
 
 // Read gives the Fingerprint, on Linux within a second.

@@ -193,7 +193,11 @@ func busyGPU(gpus []GPUSample, base time.Duration) string {
 
 // fallback needs GPUs that all tell their use, several readings, and CPUs that work.
 func fallback(system []SystemSample, gpus []GPUSample, streams []Span, cpus int) string {
-	most, readings := 0.0, map[int]int{}
+	type gpu struct {
+		vendor string
+		index  int
+	}
+	most, readings := 0.0, map[gpu]int{}
 	for _, g := range gpus {
 		if !within(g.At, streams) {
 			continue
@@ -202,7 +206,7 @@ func fallback(system []SystemSample, gpus []GPUSample, streams []Span, cpus int)
 			return ""
 		}
 		most = max(most, *g.UsePercent)
-		readings[g.Index]++
+		readings[gpu{g.Vendor, g.Index}]++
 	}
 	least := 0
 	for _, n := range readings {

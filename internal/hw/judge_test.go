@@ -144,7 +144,7 @@ func TestJoules(t *testing.T) {
 		{"not seen from the start", told(nil, power(0, 100, 100)[1:]), 0, 1, math.NaN(), "one NVIDIA GPU"},
 		{"a hole", told(nil, append(power(0, 100, 100), GPUSample{At: 9 * time.Second, Vendor: "nvidia", Power: is(1.0)})), 0, 9, math.NaN(), "one NVIDIA GPU"},
 		{"one of two is silent", told(nil, append(power(0, 100, 100, 100), GPUSample{Vendor: "nvidia", Index: 1})), 0, 2, 200, "does not tell the power"},
-		{"another maker's GPU", told(counter(0, 1e6), amd), 0, 1, 1, "no counter covers this GPU"},
+		{"another maker's GPU", told(counter(0, 1e6), amd), 0, 1, 1, "no counter covers this machine's GPU"},
 		{"nothing", told(nil, nil), 0, 1, math.NaN(), "no sensor of power"},
 	} {
 		got, err := c.s.Joules(sec(c.from), sec(c.to))
@@ -156,7 +156,12 @@ func TestJoules(t *testing.T) {
 			t.Errorf("%s: sensor %q, why not %q", c.name, name, why)
 		}
 	}
-	w := told(nil, nil)
+	w := told(counter(0, 1e6), nil)
+	w.cards = true // a GPU that shows no samples
+	if name, why := w.Sensor(); name != "" || why != "no counter covers this machine's GPU" {
+		t.Errorf("%q %q", name, why)
+	}
+	w = told(nil, nil)
 	w.series.Reasons["cpu_energy_uj"] = "the administrator's alone"
 	if _, why := w.Sensor(); why != "the administrator's alone" {
 		t.Error(why)

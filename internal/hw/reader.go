@@ -24,6 +24,7 @@ type reader struct {
 	others    func(*SystemSample)
 
 	cpus        int     // logical ones of the machine
+	cards       bool    // there are GPUs whose energy is not the processor's
 	busy, total float64 // CPU time at the look before, in ticks
 }
 
@@ -49,6 +50,7 @@ func newReader(s source) *reader {
 	if r.cpus == 0 {
 		r.cpus = runtime.NumCPU()
 	}
+	r.cards = slices.ContainsFunc(drmGPUs(s.files), func(g GPU) bool { return g.Vendor != "intel" || g.VRAMTotal != nil })
 	r.policies, _ = fs.Glob(s.files, cpuDir+"cpufreq/policy*/scaling_cur_freq")
 	r.throttles, _ = fs.Glob(s.files, cpuDir+"cpu[0-9]*/thermal_throttle/core_throttle_count")
 	r.policies, r.throttles = r.policies[:min(len(r.policies), maxCores)], r.throttles[:min(len(r.throttles), maxCores)]

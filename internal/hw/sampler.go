@@ -84,6 +84,7 @@ type Sampler struct {
 	stop  context.CancelFunc
 	done  sync.WaitGroup
 	cpus  int           // whose use SystemSample.CPUPercent is of
+	cards bool          // there are GPUs beside that of the processor
 	first chan struct{} // closed when everything has been looked at once
 	base  time.Duration // when that was
 
@@ -103,7 +104,7 @@ func watch(ctx context.Context, s source, now func() time.Duration, every time.D
 		Schema: SeriesSchema, EveryMs: every.Milliseconds(), System: []SystemSample{}, GPUs: []GPUSample{}, Reasons: map[string]string{},
 	}}
 	r := newReader(s)
-	w.cpus = r.cpus
+	w.cpus, w.cards = r.cpus, r.cards
 	var looked sync.WaitGroup
 	looked.Add(2)
 	w.done.Go(func() { w.system(ctx, r, every, looked.Done) })

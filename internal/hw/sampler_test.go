@@ -289,3 +289,20 @@ func TestFollowersOfMacOS(t *testing.T) {
 		t.Errorf("%v", w.series.Reasons)
 	}
 }
+
+// A processor's energy counters say nothing about a card beside it.
+func TestCardsAreSeen(t *testing.T) {
+	for dir, want := range map[string]bool{
+		"synthetic_intel-hybrid": true, "synthetic_rdna-rocm-smi": true, "synthetic_raspberry-pi": false, "synthetic_linux-laptop": true,
+	} {
+		if r := newReader(recorded(t, "testdata/machines/"+dir)); r.cards != want {
+			t.Errorf("%s: cards %t", dir, r.cards)
+		}
+	}
+	only := &changing{}
+	only.set("sys/class/drm/card0/device/vendor", "0x8086")
+	only.set("sys/class/drm/card0/device/device", "0x4680")
+	if newReader(source{files: only}).cards {
+		t.Error("graphics inside a processor are taken for a card")
+	}
+}

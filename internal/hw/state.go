@@ -54,9 +54,6 @@ type GPUState struct {
 	why         map[string]string
 }
 
-// State gives the Condition of this machine as JSON, within a second.
-func State(ctx context.Context) (json.RawMessage, error) { return Machine{}.State(ctx) }
-
 // State gives the Condition as JSON, within a second.
 func (m Machine) State(ctx context.Context) (json.RawMessage, error) {
 	return json.Marshal(m.ReadState(ctx))
