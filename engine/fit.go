@@ -247,8 +247,15 @@ func (h *passHost) fittedByLine(ctx context.Context, x text, target int) (driver
 	return h.generated(x), nil
 }
 
-// mostCounted is the longest prompt that is sent only to be counted; longer ones are extrapolated.
-const mostCounted = 4096
+// mostCounted is the longest prompt that is counted whole; longer ones are extrapolated from pieceWords, and a little short,
+// so that they don't overrun a context that they are to fill.
+const (
+	mostCounted  = 4096
+	extrapolated = 0.996
+)
+
+// pieceWords are the lengths of the beginnings that an extrapolated text is counted by.
+var pieceWords = [...]int{300, 1200, 8000}
 
 // fittedByServer fits a prompt by the server's own counts of short unmeasured requests: of the very text under another
 // salt where that is short, else of its beginning. Where nobody counts, words stand for tokens and the row says so.
@@ -278,15 +285,23 @@ func (h *passHost) fittedByServer(ctx context.Context, label string, target int,
 		return tr.Counts.Prompt.N, nil
 	}
 	if target > mostCounted && h.s.caps.Counter == nil {
-		own := fitModel{}
-		for _, words := range []int{600, 2400} {
+		rough := func(words int) float64 {
+			y := x
+			y.words = words
+			return roughTokens(h.generated(y).Messages[0].Content)
+		}
+		var pieces []countedPiece
+		for _, words := range pieceWords {
+			if float64(words) > float64(target)/usualPerWord/2 {
+				break
+			}
 			n, err := ask(words)
 			if err != nil || n == 0 {
 				return h.generated(x), err
 			}
-			own.learn(words, n)
+			pieces = append(pieces, countedPiece{words, n, rough(words)})
 		}
-		x.words = own.words(target)
+		x.words = foretell(int(float64(target)*extrapolated), pieces, rough)
 		return h.generated(x), nil
 	}
 	perWord, lastWords, lastCount := usualPerWord, -1, 0

@@ -1,8 +1,9 @@
 // Package drivertest is what every driver has to pass: one suite of checks, run against a server whose answers, write
 // boundaries, pace and faults are chosen.
 //
-// A driver's own test names the paths and bodies of its backend in a Suite and calls Run. The package never talks to a real
-// backend.
+// A driver's own test names the paths and bodies of its backend, and the dialects of package oracle that it understands, in a
+// Suite and calls Run, which never talks to a real backend. RunLive does, where a variable names one, and with -record keeps
+// what that answers below testdata/recorded; CheckRecorded reads it again.
 package drivertest
 
 import (

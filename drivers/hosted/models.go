@@ -106,7 +106,7 @@ func list(ctx context.Context, client *httpx.Client, prefix string) ([]listed, e
 }
 
 // choose finds the model that was asked for. A list that does not have it is believed, one that is empty is not.
-func choose(service, ref string, models []listed) (listed, error) {
+func choose(v service, ref string, models []listed) (listed, error) {
 	ids := make([]string, len(models))
 	for i, m := range models {
 		if m.ID == ref && ref != "" {
@@ -116,20 +116,20 @@ func choose(service, ref string, models []listed) (listed, error) {
 	}
 	switch {
 	case ref == "" && len(models) == 0:
-		return listed{}, fmt.Errorf("%w: name one with --model; %s lists none", drivers.ErrNoModel, service)
+		return listed{}, fmt.Errorf("%w: name one with --model; %s lists none", drivers.ErrNoModel, v.title)
 	case ref == "":
-		return listed{}, fmt.Errorf("%w: name one with --model, for it costs money; %s", drivers.ErrNoModel, offers(ids))
+		return listed{}, fmt.Errorf("%w: name one with --model, for it costs money; %s", drivers.ErrNoModel, offers(v.name, ids))
 	case len(models) == 0:
 		return listed{ID: ref}, nil
 	}
-	return listed{}, fmt.Errorf("%w: %s has no %q; %s", drivers.ErrModelNotFound, service, ref, pick.Suggest(ref, ids))
+	return listed{}, fmt.Errorf("%w: %s has no %q; %s", drivers.ErrModelNotFound, v.title, ref, pick.Suggest(ref, ids))
 }
 
 // offers names models, some of them where they are many.
-func offers(ids []string) string {
-	const most = 40
+func offers(backend string, ids []string) string {
+	const most = 20
 	if len(ids) > most {
-		return fmt.Sprintf("there are %s and %d more", strings.Join(ids[:most], ", "), len(ids)-most)
+		return fmt.Sprintf("there are %s and %d more: llm-speed list-models --backend %s", strings.Join(ids[:most], ", "), len(ids)-most, backend)
 	}
 	return "there are " + strings.Join(ids, ", ")
 }

@@ -37,7 +37,7 @@ func (s *session) prepare(ctx context.Context, c drivers.Config, contextMax int)
 	if err != nil && !tolerable(err) {
 		return err
 	}
-	m, err := choose(s.service.title, c.Model, models)
+	m, err := choose(s.service, c.Model, models)
 	if err != nil {
 		return err
 	}

@@ -22,12 +22,12 @@ const (
 	keepAfter  = "3s"
 )
 
-// What is asked of a server where the rows do not say, the smallest context that is worth loading, and the largest that a
-// user's own loading may have for it to be taken as it is; tokens.
+// What is asked of a server where the rows do not say, the smallest context that is worth loading, and a context that costs so
+// little that more of it than needed does no harm; tokens.
 const (
-	defaultContext  = 4096
-	leastContext    = 2048
-	ordinaryContext = 36 << 10
+	defaultContext = 4096
+	leastContext   = 2048
+	smallContext   = 8192
 )
 
 // settings are the options that stay the same over a session: Ollama loads a model anew when one of the first two changes.

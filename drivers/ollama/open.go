@@ -124,8 +124,9 @@ func (o *opened) session(ctx context.Context, c drivers.Config, chosen chosen, n
 		}
 	}
 	want := contextFor(n.Context, about.context())
-	if b := s.before; b != nil && b.Context >= want && b.Context <= ordinaryContext && (about.context() == 0 || b.Context <= about.context()) {
-		want = b.Context // it has the room: no need to load it anew
+	// One that is loaded with room enough, and not with so much that it may spill out of the GPU, is taken as it is.
+	if b := s.before; b != nil && b.Context >= want && b.Context <= max(2*want, smallContext) && (about.context() == 0 || b.Context <= about.context()) {
+		want = b.Context
 	}
 	s.context = want
 	c.Log("loading %s with a context of %d tokens", s.model, want)

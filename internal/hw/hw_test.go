@@ -35,7 +35,7 @@ func ptr[T any](v T) *T { return &v }
 // reason, and nothing may tell who or which machine it is.
 func TestThisMachine(t *testing.T) {
 	began := time.Now()
-	raw, err := Capture(t.Context())
+	raw, err := json.Marshal(Machine{}.Read(t.Context()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestThisMachine(t *testing.T) {
 }
 
 func TestStateOfThisMachine(t *testing.T) {
-	raw, err := State(t.Context())
+	raw, err := Machine{}.State(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

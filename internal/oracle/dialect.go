@@ -29,6 +29,7 @@ const (
 	ZeroLess                      // leaves out numbers that are 0
 	Summarises                    // streams a summary of the reasoning at most
 	Sheds                         // states inside a stream that it has too much to do
+	IDs                           // sends token ids too, which count by themselves
 	Raw                           // sends the model's output as it is: no token is hidden
 )
 
@@ -66,7 +67,7 @@ func (d *Dialect) can(t Talent) bool { return d.Can&t == t }
 
 // String lists the names of what a dialect can say, for people.
 func (t Talent) String() string {
-	names := [...]string{"each", "thinks", "calls", "reasons", "caches", "pings", "progress", "prefills", "decodes", "all-of-them", "early", "early-cache", "optional", "sse", "zeroless", "summarises", "sheds", "raw"}
+	names := [...]string{"each", "thinks", "calls", "reasons", "caches", "pings", "progress", "prefills", "decodes", "all-of-them", "early", "early-cache", "optional", "sse", "zeroless", "summarises", "sheds", "ids", "raw"}
 	var out []string
 	for i, n := range names {
 		if t&(1<<i) != 0 {
@@ -152,6 +153,8 @@ func (d *Dialect) render(s *Scene) []Write {
 				data, marks = v.hushes(b, cum), []Mark{{Silent, "", float64(b.Tokens + silent)}}
 				silent = 0
 			}
+		case Forgets:
+			cum = b.Tokens
 		case Pings:
 			data = call(v.pings)
 		case Progresses:
@@ -159,7 +162,7 @@ func (d *Dialect) render(s *Scene) []Write {
 				data = v.progress(512, s.Totals.Prompt)
 			}
 		case Closes:
-			data = v.closes(s.Totals, cum, s.reasoning())
+			data = v.closes(s.Totals, s.output(), s.reasoning())
 		case Breaks:
 			data = v.fails("compute failed", "server_error", 500)
 		case Overloads:

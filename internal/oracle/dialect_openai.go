@@ -49,7 +49,11 @@ func (f *flavour) runningUsage(t *Totals, cum int) string {
 }
 
 func (f *flavour) dialect() *Dialect {
-	return &Dialect{Name: f.name, Source: f.source, Can: f.can | Sheds | EventSSE, From: "A", Type: "text/event-stream", voice: f.voice,
+	can := f.can | Sheds | EventSSE
+	if f.ids {
+		can |= IDs
+	}
+	return &Dialect{Name: f.name, Source: f.source, Can: can, From: "A", Type: "text/event-stream", voice: f.voice,
 		Status: func(message string) string {
 			if f.flatErrors {
 				return fmt.Sprintf(`{"object":"error","message":%q,"type":"error","code":null}`, message)

@@ -35,7 +35,7 @@ type Beat struct {
 	Act    Act
 	Kind   Kind // of Says
 	Text   string
-	Tokens int // of Says and Hushes
+	Tokens int // of Says and Hushes; of Forgets where the running count goes on
 }
 
 // Act is the kind of a Beat.
@@ -46,6 +46,7 @@ const (
 	Opens      Act = iota // what a server says before the first token: a role, message_start; some say nothing
 	Says                  // tokens with text
 	Hushes                // tokens without text
+	Forgets               // the running count goes on from Tokens, which is less than it was
 	Pings                 // keeps the connection alive
 	Progresses            // says how far the prompt is
 	Closes                // finish reason, counts and end mark
@@ -93,11 +94,19 @@ func (s *script) hush(first, gap time.Duration, n int) *script {
 	return s
 }
 
+// forget makes the running count fall.
+func (s *script) forget(at time.Duration, to int) *script {
+	s.beats = append(s.beats, Beat{At: at, Act: Forgets, Tokens: to})
+	return s
+}
+
 // output is how many tokens the server counts.
 func (s *Scene) output() int {
 	n := s.Totals.Hidden
 	for _, b := range s.Beats {
-		n += b.Tokens
+		if b.Act != Forgets {
+			n += b.Tokens
+		}
 	}
 	return n
 }

@@ -146,6 +146,15 @@ func countScenes() []Scene {
 			// 62 tokens from 40 to 460; the stall is 300 ms, in which two tokens came.
 			s.Want = same("estimated", Want{Events: 32, TTFT: is(40), TTFA: is(40), E2E: is(460), Decode: is(62 / 0.420), P50: is(2), P95: fewTokens, TokensPerEvent: is(2), Stalls: is(1), Flags: []string{"coalesced"}})
 		}),
+		new(script).do(12*ms, Opens).say(40*ms, 5*ms, 20, 1, Answer).forget(136*ms, 5).say(140*ms, 5*ms, 20, 1, Answer).do(236*ms, Closes).
+			scene("counts that run backwards", "negative tokens", "200 tok/s by the total, `contradiction`: the running counts are not used", 40, 1).with(func(s *Scene) {
+			s.Needs, s.Spoilt, s.Totals.DecodeMS = Each, IDs|Raw, 195
+			s.Want = func(*Dialect) Want {
+				w := steady
+				w.How, w.Flags = "one a token", []string{"contradiction"}
+				return w
+			}
+		}),
 		new(script).do(12*ms, Opens).say(40*ms, 5*ms, 40, 1, Answer).do(236*ms, Closes).
 			scene("no counts", "takes 40 events for 40 tokens", "no rate: the server counts no tokens", 40, 4).with(func(s *Scene) {
 			s.Needs, s.Spoilt, s.Totals.Uncounted, s.Totals.PromptMS = Optional, Each, true, 0

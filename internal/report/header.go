@@ -75,11 +75,27 @@ func modelText(m record.Model) string {
 	if m.ContextMax != nil {
 		context = "context " + pointValue(*m.ContextMax)
 	}
+	parameters := ""
+	if m.Parameters != nil {
+		parameters = parametersText(*m.Parameters)
+	}
 	digest := ""
 	if m.Digest != "" {
 		digest = ShortDigest(m.Digest)
 	}
-	return join(separator, cmp.Or(m.Name, m.Ref), m.Quant, size, context, digest)
+	return join(separator, cmp.Or(m.Name, m.Ref), m.Quant, parameters, size, context, digest)
+}
+
+// parametersText shows a number of weights: 8.19 B parameters.
+func parametersText(n int64) string {
+	v, unit := float64(n), ""
+	for _, u := range []string{"k", "M", "B", "T"} {
+		if v < 999.5 {
+			break
+		}
+		v, unit = v/1000, " "+u
+	}
+	return strconv.FormatFloat(v, 'g', 3, 64) + unit + " parameters"
 }
 
 func backendText(b record.Backend) string {

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Own is the dialect that a simulator speaks unless told otherwise: OpenAI's routes with llama-server's timings and /props.
@@ -129,65 +128,6 @@ type reply struct {
 	kind   string // content type; empty: JSON
 	text   string // body where kind is set
 	body   any
-}
-
-// ask is what a request wants, in the words that all dialects share.
-type ask struct {
-	model     string
-	chat      bool
-	prompt    []int32
-	stream    bool
-	usage     bool // to be stated in the stream
-	running   bool // in each event too
-	ids       bool // token ids in each event
-	optioned  bool // stream_options was there
-	tokens    *int // nil: not stated
-	least     int  // the model does not end by itself before
-	ignoreEOS bool
-	context   int           // tokens that this request may use; 0: the profile's
-	clips     bool          // an output that does not fit is cut off, not refused
-	reuse     bool          // the prefix cache may be used
-	salt      string        // the part of the cache that it shares with requests of the same salt
-	load      time.Duration // the model is loaded first, so long
-	seed      *uint64
-	raw       bool // no template was applied
-	perf      bool // times are to be stated
-}
-
-// answered is an answer that needs no generation, given as the error of an endpoint's read.
-type answered struct{ body any }
-
-func (*answered) Error() string { return "answered" }
-
-// answer ends a request without generating.
-func (c *completion) answer(body any) error { return &answered{body} }
-
-// voice writes one completion's answer. Frames are whole: with all that the protocol puts around its JSON.
-type voice interface {
-	contentType() string
-	// opening is what stands in front of the first token's frame; nil where nothing does.
-	opening() []byte
-	// event appends the frame of a group of tokens; pad bytes of filling go into a field that nobody reads.
-	event(b []byte, e event, pad int) []byte
-	// said is an event's text as a client must see it.
-	said(e event) string
-	// joins reports whether the last event's frame is part of the ending.
-	joins() bool
-	// ending is the frames that follow the last token, all but the end mark; last is the last event where joins says so, else nil.
-	ending(s *Served, last *event) [][]byte
-	// mark is what says that the stream is complete.
-	mark(s *Served) []byte
-	// holes are the numbers in events and opening that are known only when they are written.
-	holes() []hole
-	// failure is an error inside the stream.
-	failure(message string) []byte
-	// comment is a frame that says nothing; nil where the protocol has none.
-	comment(text string) []byte
-	// garbage is a frame that can't be understood, torn the beginning of one.
-	garbage() []byte
-	torn() string
-	// body is the answer of a request that does not stream.
-	body(s *Served, events []event) []byte
 }
 
 // path takes the dialect's base off a request's path.

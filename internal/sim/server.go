@@ -1,6 +1,7 @@
 // Package sim is a simulated inference server with a known timetable: an OpenAI-like HTTP server on the loopback interface
 // that reads prompts, keeps a prefix cache and writes tokens at the moments that a Profile lays down, in real time. It
-// misbehaves on request (Traps) and keeps the truth about everything it served (Served).
+// misbehaves on request (Traps) and keeps the truth about everything it served (Served). It answers as another server does
+// where it is told to (Dialects): in each one's paths, requests, streams and words, by the same timetable.
 //
 // It computes no language model, measures nothing but its own writes, and never listens anywhere but on loopback. Its
 // figures describe no real machine.

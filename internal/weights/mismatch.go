@@ -10,8 +10,11 @@ import (
 // quantInName finds quantisations as file names and references write them: Q4_K_M, IQ3_XXS, TQ1_0, BF16, MXFP4.
 var quantInName = regexp.MustCompile(`(?i)(?:^|[^a-z0-9])(I?Q[1-8]_(?:K(?:_(?:S|M|L|XS|XL|XXL))?|[01]|NL|XXS|XS|S|M|L)|TQ[12]_0|BF16|F16|FP16|F32|FP32|MXFP4|NVFP4)(?:_MOE)?(?:$|[^a-z0-9_])`)
 
-// familyInName finds the methods of other formats.
-var familyInName = regexp.MustCompile(`(?i)(?:^|[^a-z0-9])(AWQ|GPTQ|EXL2|EXL3|FP8|MLX)(?:$|[^a-z0-9])`)
+// familyInName finds the formats that exclude one another.
+var familyInName = regexp.MustCompile(`(?i)(?:^|[^a-z0-9])(AWQ|GPTQ|EXL2|EXL3)(?:$|[^a-z0-9])`)
+
+// dynamicInName marks files whose maker chose a type for each tensor: the name's letters are the maker's own, its bits are not.
+var dynamicInName = regexp.MustCompile(`(?i)(?:^|[-_.:])UD[-_]`)
 
 // Mismatch compares what a model is called (a file name, a reference, a server's own word) with what its header says, and
 // gives a warning in words; "" where they agree or one of them does not tell.
@@ -24,7 +27,11 @@ func Mismatch(name string, info Info) string {
 		return methodMismatch(name, info)
 	}
 	claimed := claimedQuant(name)
-	if claimed != "" && info.Quant != "" && !sameQuant(claimed, canonical(info.Quant)) {
+	same := sameQuant(claimed, canonical(info.Quant))
+	if a, b := bitsInQuant.FindStringSubmatch(claimed), bitsInQuant.FindStringSubmatch(canonical(info.Quant)); dynamicInName.MatchString(name) && a != nil && b != nil {
+		same = a[1] == b[1]
+	}
+	if claimed != "" && info.Quant != "" && !same {
 		return fmt.Sprintf("the name %q says %s, the header %s", name, claimed, info.Quant)
 	}
 	// Names and headers are written by hand or copied; the tensors' sizes are not.
@@ -40,17 +47,16 @@ func Mismatch(name string, info Info) string {
 // lastOf is the last part of a path or reference of either system.
 func lastOf(name string) string { return name[strings.LastIndexAny(name, `/\`)+1:] }
 
-// methodMismatch compares the methods of quantisation that names and configurations of safetensors models state.
+// methodMismatch compares the formats that names and configurations of safetensors models state. AWQ and GPTQ are also ways
+// of choosing weights, which other formats store (compressed-tensors, AutoRound, MLX): only two of these formats deny one
+// another.
 func methodMismatch(name string, info Info) string {
-	m := familyInName.FindStringSubmatch(name)
-	if m == nil || info.Quant == "" || strings.HasPrefix(strings.ToUpper(info.Quant), strings.ToUpper(m[1])) {
+	claimed := familyInName.FindStringSubmatch(name)
+	stated := familyInName.FindStringSubmatch(info.Quant)
+	if claimed == nil || stated == nil || strings.EqualFold(claimed[1], stated[1]) {
 		return ""
 	}
-	// MLX is also a name of the converted plain weights, FP8 one of several recipes.
-	if low := strings.ToUpper(m[1]); low == "MLX" || low == "FP8" && strings.Contains(strings.ToUpper(info.Quant), "FP8") {
-		return ""
-	}
-	return fmt.Sprintf("the name %q says %s, the configuration %s", name, strings.ToUpper(m[1]), info.Quant)
+	return fmt.Sprintf("the name %q says %s, the configuration %s", name, strings.ToUpper(claimed[1]), info.Quant)
 }
 
 // sizeInName finds parameter counts as names write them: 8B, 0.6b, 270M, 8x7B. What follows an A or E is another count: of
@@ -125,10 +131,14 @@ var sizes = regexp.MustCompile(`^(.*_K)_(S|M|L|XS|XL|XXL)$`)
 // sameQuant: makers call their own mixes Q4_K_L or Q4_K_XL, whose headers say Q4_K_M; only S and M are told apart for sure.
 func sameQuant(a, b string) bool {
 	base := func(q string) (string, string) {
-		if m := sizes.FindStringSubmatch(q); m != nil {
-			return m[1], m[2]
+		m := sizes.FindStringSubmatch(q)
+		if m == nil {
+			return q, ""
 		}
-		return q, ""
+		if m[1] == "Q8_K" { // such files are Q8_0 with some tensors finer
+			return "Q8_0", m[2]
+		}
+		return m[1], m[2]
 	}
 	aBase, aSize := base(a)
 	bBase, bSize := base(b)

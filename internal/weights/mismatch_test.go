@@ -24,6 +24,11 @@ func TestMismatch(t *testing.T) {
 		{"qwen3:8b-q4_K_M", eight, ""},
 		{"hf.co/unsloth/Qwen3-8B-GGUF:UD-Q4_K_XL", eight, ""}, // a maker's own mix
 		{"qwen3", eight, ""},
+		{"Qwen3-8B-UD-Q8_K_XL.gguf", gguf("Q8_0", 8.19e9, 10.8e9), ""},
+		{"Qwen3-8B-Q8_K_XL.gguf", gguf("Q8_0", 8.19e9, 10.8e9), ""},
+		{"Qwen3-8B-UD-Q4_K_XL.gguf", gguf("Q4_0", 8.19e9, 5e9), ""},
+		{"Qwen3-8B-UD-Q2_K_XL.gguf", eight, "says Q2_K_XL, the header Q4_K_M"},
+		{"Qwen3-8B-Q6_K_L.gguf", gguf("Q6_K", 8.19e9, 7e9), ""},
 		{"", eight, ""},
 		{"Qwen3-8B-Q8_0.gguf", eight, "says Q8_0, the header Q4_K_M"},
 		{"Qwen3-8B-Q4_K_S.gguf", eight, "says Q4_K_S"},
@@ -46,6 +51,8 @@ func TestMismatch(t *testing.T) {
 		{"model-F16", gguf("F16", 144704, 305888), ""}, // too small to tell
 		{"Qwen3-8B-AWQ", st("AWQ-INT4"), ""},
 		{"Qwen3-8B-AWQ", st("GPTQ-INT4"), "says AWQ, the configuration GPTQ-INT4"},
+		{"Qwen3-8B-AWQ-4bit", st("W4A16"), ""}, // the method, in another format
+		{"Qwen3-8B-AWQ", st("MLX-4bit"), ""},
 		{"Qwen3-8B-MLX-4bit", st("MLX-4bit"), ""},
 		{"Qwen3-8B-mlx", st("BF16"), ""},
 		{"Qwen3-70B-AWQ", st("AWQ-INT4"), "says 70B"},

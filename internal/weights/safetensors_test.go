@@ -196,6 +196,10 @@ func TestShards(t *testing.T) {
 	for _, path := range []string{one, two, list, dir} {
 		check(path)
 	}
+	sums := hashOf([]byte(hashOf(a) + "\n" + hashOf(b) + "\n"))
+	if sum, kind, err := Digest(t.Context(), dir, nil); err != nil || sum != sums || kind != KindParts {
+		t.Errorf("digest %s %q, %v; want %s", sum, kind, err, sums)
+	}
 	// An adapter beside the model is not the model.
 	put(t, filepath.Join(dir, "adapter_model.safetensors"), a)
 	check(dir)

@@ -215,6 +215,8 @@ func anyHas(specs []drivers.Spec, t target) error {
 			names = append(names, o.Name)
 		}
 	}
+	slices.Sort(names)
+	names = slices.Compact(names)
 	for _, o := range t.options {
 		if name, _, _ := strings.Cut(o, "="); !slices.Contains(names, name) {
 			return usagef("unknown option %q; backends have: %s", name, strings.Join(names, ", "))
@@ -231,12 +233,22 @@ func nothingFound(answers []seen, t target) error {
 		fmt.Fprintf(&b, " at %s", shownURL(t.url))
 	}
 	for _, s := range answers {
-		fmt.Fprintf(&b, "\n  %s: not found; searched: %s", s.spec.Title, searched(s.spec, t))
+		if s.spec.Kind == drivers.Hosted && len(s.found) == 0 && s.err == nil {
+			continue // no service is at that URL
+		}
+		state := "not found"
+		if len(s.found) > 0 {
+			state = "not usable"
+		}
+		fmt.Fprintf(&b, "\n  %s: %s; searched: %s", s.spec.Title, state, searched(s.spec, t))
 		if s.err != nil {
 			fmt.Fprintf(&b, "\n    %v", s.err)
 		}
 		for _, f := range s.found {
-			note := orElse(f.Note, "not usable")
+			note := orElse(f.Note, "it does not say why")
+			if f.Simulated && f.Usable {
+				note = "a simulator, which is only used where it is named: --url " + f.URL
+			}
 			if at := foundAt(f); !strings.HasPrefix(note, at) {
 				note = at + ": " + note
 			}

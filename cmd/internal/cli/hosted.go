@@ -50,13 +50,16 @@ func (s *spending) costLines(spec drivers.Spec, e engine.Estimate) []string {
 	if most == 0 {
 		return nil
 	}
-	cost := ""
+	cost, which := "", ""
+	if spec.Kind != drivers.Hosted {
+		which = "first passes: " // further ones follow as the time budget and the ceiling allow
+	}
 	if usd, ok := e.USD(); ok {
 		cost = fmt.Sprintf(", at most %s by the prices of %s", dollars(usd), e.Price.From)
 	} else if spec.Kind == drivers.Hosted {
 		cost = "; the service states no prices"
 	}
-	lines := []string{fmt.Sprintf("up to %s prompt and %s output tokens in %s%s", grouped(e.Prompt), grouped(e.Output), report.Count(e.Requests, "request"), cost)}
+	lines := []string{fmt.Sprintf("%sup to %s prompt and %s output tokens in %s%s", which, grouped(e.Prompt), grouped(e.Output), report.Count(e.Requests, "request"), cost)}
 	ceiling := fmt.Sprintf("ceiling: %s tokens", grouped(most))
 	if s.maxTokens == 0 {
 		ceiling += ", the default for a hosted service"

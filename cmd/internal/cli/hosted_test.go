@@ -20,7 +20,7 @@ func TestCostLines(t *testing.T) {
 		want  []string // parts of the lines; none: no lines
 	}{
 		{"local", spending{}, local, engine.Estimate{Prompt: 1e6}, nil},
-		{"local with a ceiling", spending{maxTokens: 5000}, local, engine.Estimate{Requests: 3, Prompt: 1200, Output: 80}, []string{"up to 1,200 prompt and 80 output tokens in 3 requests", "ceiling: 5,000 tokens"}},
+		{"local with a ceiling", spending{maxTokens: 5000}, local, engine.Estimate{Requests: 3, Prompt: 1200, Output: 80}, []string{"first passes: up to 1,200 prompt and 80 output tokens in 3 requests", "ceiling: 5,000 tokens"}},
 		{"hosted, no price", spending{}, hosted, engine.Estimate{Requests: 1, Prompt: 1200, Output: 80}, []string{"in 1 request; the service states no prices", "ceiling: 100,000 tokens, the default for a hosted service"}},
 		{"hosted, a price", spending{}, hosted, engine.Estimate{Requests: 9, Prompt: 40_000, Output: 1000, Price: price}, []string{"in 9 requests, at most $0.14 by the prices of here"}},
 		{"over the ceiling", spending{}, hosted, engine.Estimate{Requests: 9, Prompt: 370_000, Output: 1000}, []string{"ceiling: 100,000 tokens, the default", "rows that do not fit are skipped", "--quick"}},

@@ -35,6 +35,9 @@ func (a *app) listModels() *cobra.Command {
 				return a.writeJSON(models)
 			}
 			if len(models) == 0 {
+				if t.backend != "" && len(answers[0].found) == 0 {
+					a.warn("%s is not detected: %s", t.backend, whyNot(answers[0], t))
+				}
 				a.warn("no models found; llm-speed detect shows what was looked at")
 				return nil
 			}

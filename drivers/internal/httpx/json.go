@@ -96,18 +96,18 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) (ht
 		return resp.Header, nil
 	}
 	if err := json.Unmarshal(b, out); err != nil {
-		return resp.Header, fmt.Errorf("%w: %s %s: %w", drivers.ErrProtocol, method, path, oddJSON{err})
+		return resp.Header, fmt.Errorf("%w: %s %s: %w", drivers.ErrProtocol, method, path, oddJSONError{err})
 	}
 	return resp.Header, nil
 }
 
-// oddJSON is what is wrong with an answer's JSON, said without the names of our own types.
-type oddJSON struct{ err error }
+// oddJSONError is what is wrong with an answer's JSON, said without the names of our own types.
+type oddJSONError struct{ err error }
 
-func (o oddJSON) Unwrap() error { return o.err }
+func (o oddJSONError) Unwrap() error { return o.err }
 
 // Error says what was found, and in which field.
-func (o oddJSON) Error() string {
+func (o oddJSONError) Error() string {
 	var t *json.UnmarshalTypeError
 	switch {
 	case !errors.As(o.err, &t):

@@ -15,6 +15,8 @@ func TestBytes(t *testing.T) {
 	}{
 		{"plain", Options{}, "f4cdd0ef3b0965c3"},
 		{"held bytes", Options{AddBOS: true, AllBytes: true}, "0e0a6481416d9ac5"},
+		{"ends", Options{Ends: true}, "df7dd48c21589686"},
+		{"stuck", Options{Stuck: true}, "9a4d5df7ff3eedff"},
 	} {
 		sum := sha256.Sum256(c.o.Bytes())
 		if got := hex.EncodeToString(sum[:8]); got != c.want {

@@ -45,3 +45,14 @@ func TestExplainEnergy(t *testing.T) {
 		t.Errorf("got\n%s", got)
 	}
 }
+
+func TestParametersText(t *testing.T) {
+	for n, want := range map[int64]string{
+		0: "0 parameters", 320: "320 parameters", 144704: "145 k parameters", 268_000_000: "268 M parameters", 8_190_000_000: "8.19 B parameters",
+		70_600_000_000: "70.6 B parameters", 999_700_000: "1 B parameters", 1_026_000_000_000: "1.03 T parameters",
+	} {
+		if got := parametersText(n); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
+}
