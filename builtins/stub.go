@@ -27,7 +27,7 @@ func Stub() string {
 					}
 					continue
 				}
-				fmt.Fprintf(&b, "    %s: %s\n    \"\"\"%s\"\"\"\n", g.Name, pyType(g.Type, class), g.Doc)
+				fmt.Fprintf(&b, "    %s: %s\n    \"\"\"%s\"\"\"\n", g.Name, pyType(g.Type), g.Doc)
 			}
 		}
 		if s.call != nil {
@@ -55,10 +55,10 @@ func writeDef(b *strings.Builder, s Spec, indent, self string) {
 		if !p.Positional && !named {
 			params, named = append(params, "*"), true
 		}
-		text := p.Name + ": " + pyType(p.Type, "Prompt")
+		text := p.Name + ": " + pyType(p.Type)
 		switch {
 		case !p.Required && p.Default == "None":
-			text = p.Name + ": Optional[" + pyType(p.Type, "Prompt") + "] = None"
+			text = p.Name + ": Optional[" + pyType(p.Type) + "] = None"
 		case !p.Required:
 			text += " = " + p.Default
 		}
@@ -84,9 +84,9 @@ func writeDef(b *strings.Builder, s Spec, indent, self string) {
 }
 
 // pyType is a type as Python writes it.
-func pyType(t, class string) string {
+func pyType(t string) string {
 	if of, ok := strings.CutSuffix(t, " or None"); ok {
-		return "Optional[" + pyType(of, class) + "]"
+		return "Optional[" + pyType(of) + "]"
 	}
 	switch t {
 	case "int", "float", "bool":

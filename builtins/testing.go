@@ -28,8 +28,8 @@ type Failure struct {
 	Msg  string `json:"msg"`
 }
 
-// Error gives file:line:col and what did not hold.
-func (f Failure) Error() string { return fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, f.Col, f.Msg) }
+// String gives file:line:col and what did not hold.
+func (f Failure) String() string { return fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, f.Col, f.Msg) }
 
 // testMethods are what a test's t has, by name, with their parameters.
 func testMethods() map[string][]Param {

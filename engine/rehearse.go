@@ -185,15 +185,15 @@ func (h *rehearsal) Record(string, float64) error { return nil }
 func (h *rehearsal) Log(string) {}
 
 // Problems takes an error of Rehearse or suite.Load apart: where each is, and what.
-func Problems(err error) []suite.Problem {
-	var out []suite.Problem
+func Problems(err error) []suite.ProblemError {
+	var out []suite.ProblemError
 	var walk func(error)
 	walk = func(err error) {
 		var script *builtins.ScriptError
 		switch e := err.(type) { //nolint:errorlint // the tree is walked here
 		case nil:
 			return
-		case *suite.Problem:
+		case *suite.ProblemError:
 			out = append(out, *e)
 			return
 		case interface{ Unwrap() []error }:
@@ -204,17 +204,17 @@ func Problems(err error) []suite.Problem {
 		}
 		if errors.As(err, &script) {
 			msg := strings.Replace(err.Error(), script.Error(), script.Msg, 1)
-			out = append(out, suite.Problem{File: script.File, Line: script.Line, Col: script.Col, Msg: msg})
+			out = append(out, suite.ProblemError{File: script.File, Line: script.Line, Col: script.Col, Msg: msg})
 			return
 		}
-		var list suite.Problems
+		var list suite.ProblemErrors
 		if errors.As(err, &list) {
 			for _, p := range list {
 				out = append(out, *p)
 			}
 			return
 		}
-		out = append(out, suite.Problem{Msg: err.Error()})
+		out = append(out, suite.ProblemError{Msg: err.Error()})
 	}
 	walk(err)
 	return out

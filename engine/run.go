@@ -576,14 +576,21 @@ func (r *run) finish(ctx context.Context, err error) error {
 	r.result.Rankable = r.result.State == record.Complete && known
 	for i := range r.result.Rows {
 		row := &r.result.Rows[i]
-		if row.Rankable && !known {
+		switch {
+		case row.Rankable && !known:
 			row.Rankable = false
-			row.Reasons["rankable"] = "the suite is not an official one, or the model's weights and quantisation are not known"
+			row.Reasons["rankable"] = notKnown
+		case known && row.Reasons["rankable"] == notKnown: // of a run that was stopped before its weights were hashed, and has gone on
+			row.Rankable = true
+			delete(row.Reasons, "rankable")
 		}
 		r.result.Rankable = r.result.Rankable && row.Rankable
 	}
 	return errors.Join(watched, r.save())
 }
+
+// notKnown is why a row is not ranked that has nothing against it itself.
+const notKnown = "the suite is not an official one, or the model's weights and quantisation are not known"
 
 // addConn notes a connection that was opened.
 func (r *run) addConn(c stream.Conn) {

@@ -299,3 +299,33 @@ func TestFPIsWrittenDown(t *testing.T) {
 		}
 	})
 }
+
+// A run that was stopped before its weights were hashed is ranked as soon as it has gone on and they are.
+func TestRankedAfterResume(t *testing.T) {
+	s := load(t, "1", nil)
+	synctest.Test(t, func(t *testing.T) {
+		run := func(old *record.Result, digest string, workloads ...string) *record.Result {
+			o := options(s, &fakeConf{contextMax: 4096})
+			o.Official, o.Resume, o.Workloads = true, old, workloads
+			o.ModelDigest = func(context.Context, string) (string, string, error) {
+				if digest == "" {
+					return "", "", context.Canceled
+				}
+				return digest, "of the file", nil
+			}
+			res, err := engine.Run(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return res
+		}
+		first := run(nil, "", "short")
+		if first.Rows[0].Rankable || first.Rows[0].Reasons["rankable"] == "" || first.Model.Digest != "" {
+			t.Fatalf("%+v", first.Rows[0].Reasons)
+		}
+		second := run(first, "sha256:00", "short", "talk")
+		if len(second.Rows) != 2 || !second.Rows[0].Rankable || second.Rows[0].Reasons["rankable"] != "" || second.Rows[0].Passes != first.Rows[0].Passes {
+			t.Errorf("%t %v", second.Rows[0].Rankable, second.Rows[0].Reasons)
+		}
+	})
+}

@@ -20,11 +20,7 @@ const (
 )
 
 // fetcher gets files from servers that are not trusted.
-type fetcher struct {
-	client  *http.Client
-	list    time.Duration // 0: listWithin
-	archive time.Duration // 0: archiveWithin
-}
+type fetcher struct{ client *http.Client }
 
 // newFetcher makes a client that follows few redirects, and none to an address that is not secure.
 func newFetcher(transport http.RoundTripper) *fetcher {

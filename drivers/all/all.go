@@ -20,15 +20,16 @@ import (
 	"github.com/llm-speed/llm-speed/drivers/vllm"
 )
 
-// Registry lists the drivers in the order in which bench looks for a backend: those of this machine, then any server at a
-// given URL; then those that cost money and the simulator, which are never chosen unasked.
+// Registry lists the drivers in the order in which bench looks for a backend: those of this machine; the services that cost
+// money, which claim their own hosts alone and are never chosen unasked; then any other server at a given URL, and the
+// simulator, which is never chosen unasked either.
 func Registry() (*drivers.Registry, error) {
 	return drivers.NewRegistry(slices.Concat(
 		[]drivers.Spec{
 			llamacpp.Spec(), ollama.Spec(), vllm.Spec(), sglang.Spec(), trtllm.Spec(), lmstudio.Spec(), mlx.Spec(), tabbyapi.Spec(),
-			exllama.Spec3(), exllama.Spec2(), openaicompat.Spec(),
+			exllama.Spec3(), exllama.Spec2(),
 		},
 		hosted.Specs(),
-		[]drivers.Spec{anthropic.Spec(), sim.Spec()},
+		[]drivers.Spec{anthropic.Spec(), openaicompat.Spec(), sim.Spec()},
 	)...)
 }

@@ -32,7 +32,7 @@ func open(ctx context.Context, c drivers.Config, _ drivers.Need) (drivers.Sessio
 	if err != nil {
 		return nil, err
 	}
-	client, err := httpx.New(root, c.APIKey, nil, c.Clock)
+	client, err := httpx.New(root, c.APIKey, nil, c.Clock, httpx.WithProxy(c.Env))
 	if err != nil {
 		return nil, err
 	}

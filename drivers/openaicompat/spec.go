@@ -90,7 +90,7 @@ func ask(ctx context.Context, c drivers.Config) ([]drivers.Found, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := httpx.New(root, c.APIKey, nil, c.Clock)
+	client, err := httpx.New(root, c.APIKey, nil, c.Clock, httpx.WithProxy(c.Env))
 	if err != nil {
 		return nil, err
 	}

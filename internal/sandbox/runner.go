@@ -126,7 +126,7 @@ func (r Runner) do(ctx context.Context, t task, host *calls) (outcome, error) {
 	ended := w.cmd.Wait()
 	switch {
 	case err == nil, ctx.Err() != nil:
-		return o, nil
+		return o, nil //nolint:nilerr // the caller looks at the context itself
 	case why != nil:
 		return o, why
 	}

@@ -37,7 +37,7 @@ const (
 
 // check finds what the types don't say.
 func (s *Suite) check(all files) error {
-	var c Problems
+	var c ProblemErrors
 	if s.Schema != Schema {
 		c.add("schema", "is %q; this program knows %q", s.Schema, Schema)
 	}
@@ -77,7 +77,7 @@ func (s *Suite) check(all files) error {
 	return c.orNil(all)
 }
 
-func (w *Workload) check(c *Problems, where string, all files) {
+func (w *Workload) check(c *ProblemErrors, where string, all files) {
 	if strings.TrimSpace(w.Name) == "" {
 		c.add(where, "name is empty")
 	}
@@ -125,7 +125,7 @@ func (w *Workload) check(c *Problems, where string, all files) {
 }
 
 // check looks at one shape and gives its points' keys; those wanted, where not nil, are of the full shape.
-func (s *Shape) check(c *Problems, where string, wanted []string) []string {
+func (s *Shape) check(c *ProblemErrors, where string, wanted []string) []string {
 	keys := wanted
 	if len(s.Points) > maxPoints {
 		c.add(where, "has %d points; %d at most", len(s.Points), maxPoints)
@@ -189,7 +189,7 @@ func (s *Shape) check(c *Problems, where string, wanted []string) []string {
 	return keys
 }
 
-func (m MetricSpec) check(c *Problems, where, name string) {
+func (m MetricSpec) check(c *ProblemErrors, where, name string) {
 	if !fieldName.MatchString(name) {
 		c.add(where, "%s", wantsField)
 	}
@@ -215,7 +215,7 @@ func (m MetricSpec) check(c *Problems, where, name string) {
 	}
 }
 
-func (r *Relative) check(c *Problems, where string, w *Workload) {
+func (r *Relative) check(c *ProblemErrors, where string, w *Workload) {
 	if !fieldName.MatchString(r.Name) {
 		c.add(where, "name is %q; %s", r.Name, wantsField)
 	}

@@ -51,7 +51,7 @@ func decode(text string, all files) (*Suite, error) {
 	if err := json.Unmarshal([]byte(text), &doc); err != nil {
 		return nil, fmt.Errorf("%s: %w", Main, err)
 	}
-	var wrong Problems
+	var wrong ProblemErrors
 	fits("", doc, reflect.TypeFor[Suite](), &wrong)
 	if err := wrong.orNil(all); err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func decode(text string, all files) (*Suite, error) {
 }
 
 // fits checks a JSON value against the Go type that it will be stored in, and notes where it doesn't fit.
-func fits(where string, v any, t reflect.Type, wrong *Problems) {
+func fits(where string, v any, t reflect.Type, wrong *ProblemErrors) {
 	bad := func(want string) {
 		wrong.add(orTop(where), "wants %s, is %s", want, kindOf(v))
 	}

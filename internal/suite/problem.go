@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Problem is something wrong in a suite, at its place.
-type Problem struct {
+// ProblemError is something wrong in a suite, at its place.
+type ProblemError struct {
 	File      string
 	Line, Col int    // from 1; 0 where the place is not known
 	Where     string // path of the value in the evaluated document, "workloads[0] (W1).needs[1]"; may be empty
@@ -14,7 +14,7 @@ type Problem struct {
 }
 
 // Error gives file:line:col, the value and what is wrong with it.
-func (p *Problem) Error() string {
+func (p *ProblemError) Error() string {
 	var b strings.Builder
 	b.WriteString(p.File)
 	if p.Line > 0 {
@@ -26,11 +26,11 @@ func (p *Problem) Error() string {
 	return b.String() + ": " + p.Msg
 }
 
-// Problems is all that is wrong with a suite, in the order of the document's fields.
-type Problems []*Problem
+// ProblemErrors is all that is wrong with a suite, in the order of the document's fields.
+type ProblemErrors []*ProblemError
 
 // Error gives a line each.
-func (p Problems) Error() string {
+func (p ProblemErrors) Error() string {
 	lines := make([]string, len(p))
 	for i, one := range p {
 		lines[i] = one.Error()
@@ -39,7 +39,7 @@ func (p Problems) Error() string {
 }
 
 // Unwrap gives each problem.
-func (p Problems) Unwrap() []error {
+func (p ProblemErrors) Unwrap() []error {
 	errs := make([]error, len(p))
 	for i, one := range p {
 		errs[i] = one
@@ -47,12 +47,12 @@ func (p Problems) Unwrap() []error {
 	return errs
 }
 
-func (p *Problems) add(where, format string, args ...any) {
-	*p = append(*p, &Problem{File: Main, Where: where, Msg: fmt.Sprintf(format, args...)})
+func (p *ProblemErrors) add(where, format string, args ...any) {
+	*p = append(*p, &ProblemError{File: Main, Where: where, Msg: fmt.Sprintf(format, args...)})
 }
 
 // orNil gives the problems as an error, each at its place in the suite's source; nil where there are none.
-func (p Problems) orNil(all files) error {
+func (p ProblemErrors) orNil(all files) error {
 	if len(p) == 0 {
 		return nil
 	}

@@ -62,7 +62,7 @@ The first Ctrl-C stops the run, saves and shows what there is; the second ends i
 	fl.BoolVar(&f.quick, "quick", false, "shorter shapes of every workload; never ranked")
 	fl.BoolVar(&f.noUpload, "no-upload", false, "keep the result on this machine")
 	fl.StringVar(&f.json, "json", "", "write the result document to this file; - is stdout, which then holds nothing else")
-	fl.BoolVar(&f.anon, "anon", false, "mark the result as anonymous")
+	fl.BoolVar(&f.anon, "anon", false, "mark the result as anonymous: its fp (docs/machine.md) fits no other run")
 	fl.IntVar(&f.repeats, "repeats", 0, "passes of every row (default: as the time budget allows)")
 	fl.StringVar(&f.seed, "seed", "", "seed of the prompts, up to 16 hex digits; the same seed gives the same bytes")
 	fl.DurationVar(&f.maxTime, "max-time", 0, "time budget, as 90s or 5m (default: the suite's); never cuts a first pass")

@@ -54,7 +54,7 @@ what the suite says that it needs. Each row is rehearsed with every figure known
 var place = regexp.MustCompile(`^([\w./-]+\.(?:jsonnet|libsonnet|star|json)):(\d+)(?::(\d+))?(?:-[\d:]+)?: `)
 
 // placed takes the places out of texts that have one.
-func placed(problems []suite.Problem) []suite.Problem {
+func placed(problems []suite.ProblemError) []suite.ProblemError {
 	for i := range problems {
 		p := &problems[i]
 		if p.Line > 0 {
@@ -73,7 +73,7 @@ func placed(problems []suite.Problem) []suite.Problem {
 }
 
 // showProblems prints each with its line of source.
-func (a *app) showProblems(name string, problems []suite.Problem) {
+func (a *app) showProblems(name string, problems []suite.ProblemError) {
 	var files fs.FS
 	if isDir(name) {
 		files = dirFS(name)
