@@ -118,6 +118,7 @@ type seen struct {
 	spec  drivers.Spec
 	found []drivers.Found
 	err   error
+	told  []string // URLs among those found that the driver looks at only where it is told to
 }
 
 // errLate is of a driver that went on looking after its time.
@@ -149,6 +150,7 @@ func (a *app) look(ctx context.Context, specs []drivers.Spec, t target) ([]seen,
 			answers <- answer{i, found, err}
 		}()
 	}
+	began := time.Now()
 	last := time.NewTimer(detectWithin)
 	defer last.Stop()
 	for range specs {
@@ -166,12 +168,63 @@ func (a *app) look(ctx context.Context, specs []drivers.Spec, t target) ([]seen,
 		break
 	}
 	claim(out, t.url)
+	if t.url == "" {
+		a.offer(ctx, out, t, time.Until(began.Add(detectWithin)))
+	}
 	return out, nil
+}
+
+// offer shows servers that only the driver of a common protocol found to the others: one of theirs may listen at a port that
+// is not its own. What time is left bounds it.
+func (a *app) offer(ctx context.Context, answers []seen, t target, within time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	var specs []drivers.Spec
+	for _, s := range answers {
+		if s.spec.Kind == drivers.Local && !s.spec.Fallback {
+			specs = append(specs, s.spec)
+		}
+	}
+	for i := range answers {
+		if !answers[i].spec.Fallback || len(specs) == 0 {
+			continue
+		}
+		answers[i].found = slices.DeleteFunc(answers[i].found, func(f drivers.Found) bool {
+			there := t
+			there.url = f.URL
+			again, err := a.look(ctx, specs, there)
+			if err != nil {
+				return false
+			}
+			theirs, ok := pickUsable(again)
+			if !ok {
+				return false
+			}
+			for j := range answers {
+				if answers[j].spec.Name == theirs.spec.Name {
+					mine := theirs.found[0]
+					mine.Simulated = mine.Simulated || f.Simulated
+					answers[j].found = append(answers[j].found, mine)
+					answers[j].told = append(answers[j].told, mine.URL)
+				}
+			}
+			return true
+		})
+	}
+}
+
+// pickUsable is the driver that can use what was looked at; after a claim there is one at the most.
+func pickUsable(answers []seen) (seen, bool) {
+	i := slices.IndexFunc(answers, func(s seen) bool { return len(s.found) > 0 && s.found[0].Usable })
+	if i < 0 {
+		return seen{}, false
+	}
+	return answers[i], true
 }
 
 // choose finds the backend that the user named or, where none was named, the one that pick prefers. The simulator and
 // services that cost money are never chosen unasked. A server of no backend of its own was found at an address that its
-// driver has to be told: it becomes the target's URL.
+// driver has to be told, or at a port that is not its own: that becomes the target's URL.
 func (a *app) choose(ctx context.Context, t *target) (drivers.Spec, error) {
 	reg, err := registry()
 	if err != nil {
@@ -197,14 +250,14 @@ func (a *app) choose(ctx context.Context, t *target) (drivers.Spec, error) {
 	if err != nil {
 		return drivers.Spec{}, err
 	}
-	spec, found, ok := pick(answers, *t)
+	s, found, ok := pick(answers, *t)
 	if !ok {
 		return drivers.Spec{}, nothingFound(answers, *t)
 	}
-	if spec.Fallback && t.url == "" {
+	if t.url == "" && (s.spec.Fallback || slices.Contains(s.told, found.URL)) {
 		t.url = found.URL
 	}
-	return spec, nil
+	return s.spec, nil
 }
 
 // anyHas refuses an option that no backend has.

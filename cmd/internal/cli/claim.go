@@ -78,17 +78,17 @@ var preferences = []struct {
 
 // pick chooses among what was found: by the preferences, then in the order of the registry. A simulator counts only at the
 // URL that was given.
-func pick(answers []seen, t target) (drivers.Spec, drivers.Found, bool) {
+func pick(answers []seen, t target) (seen, drivers.Found, bool) {
 	for _, p := range preferences {
 		for _, s := range answers {
 			for _, f := range s.found {
 				if f.Usable && (!f.Simulated || t.url != "") && p.fits(f, t.model) {
-					return s.spec, f, true
+					return s, f, true
 				}
 			}
 		}
 	}
-	return drivers.Spec{}, drivers.Found{}, false
+	return seen{}, drivers.Found{}, false
 }
 
 // offers reports whether a backend offers a model by the name, with a tag or without, or by the path of it; of a folder of

@@ -68,11 +68,11 @@ func TestClaimSimulated(t *testing.T) {
 	if len(answers[0].found) != 1 || !answers[0].found[0].Simulated || len(answers[1].found) != 0 || answers[2].found[0].Simulated {
 		t.Fatalf("%+v", answers)
 	}
-	if s, _, ok := pick(answers, target{}); !ok || s.Name != "b" {
-		t.Errorf("picked %q, %v: a simulator is never chosen unasked", s.Name, ok)
+	if s, _, ok := pick(answers, target{}); !ok || s.spec.Name != "b" {
+		t.Errorf("picked %q, %v: a simulator is never chosen unasked", s.spec.Name, ok)
 	}
-	if s, _, ok := pick(answers, target{url: "http://127.0.0.1:1"}); !ok || s.Name != "a" {
-		t.Errorf("picked %q, %v at the URL that was given", s.Name, ok)
+	if s, _, ok := pick(answers, target{url: "http://127.0.0.1:1"}); !ok || s.spec.Name != "a" {
+		t.Errorf("picked %q, %v at the URL that was given", s.spec.Name, ok)
 	}
 }
 
@@ -100,8 +100,8 @@ func TestPick(t *testing.T) {
 		{"none has the model", []seen{program, idle}, "huge", "idle"},
 	} {
 		got, _, ok := pick(tt.answers, target{model: tt.model})
-		if got.Name != tt.want || ok != (tt.want != "") {
-			t.Errorf("%s: %q, want %q", tt.name, got.Name, tt.want)
+		if got.spec.Name != tt.want || ok != (tt.want != "") {
+			t.Errorf("%s: %q, want %q", tt.name, got.spec.Name, tt.want)
 		}
 	}
 }
@@ -126,8 +126,8 @@ func TestFolderFor(t *testing.T) {
 		if want == "exllamav3" {
 			exl := stub("exllamav3", drivers.Found{Backend: "exllamav3", Binary: "/python", Usable: true})
 			llama := stub("llamacpp", drivers.Found{Backend: "llamacpp", Binary: "/llama-server", Usable: true, Models: []drivers.Model{{Ref: dir}}})
-			if s, _, _ := pick([]seen{llama, exl}, target{model: dir}); s.Name != "exllamav3" {
-				t.Errorf("picked %q for EXL3 weights", s.Name)
+			if s, _, _ := pick([]seen{llama, exl}, target{model: dir}); s.spec.Name != "exllamav3" {
+				t.Errorf("picked %q for EXL3 weights", s.spec.Name)
 			}
 		}
 	}
@@ -220,6 +220,31 @@ func TestPreferencesAreDocumented(t *testing.T) {
 		if want := fmt.Sprintf("%d. %s\n", i+1, p.says); !strings.Contains(strings.ReplaceAll(string(page), "\r\n", "\n"), want) {
 			t.Errorf("docs/backends.md does not say %q", want)
 		}
+	}
+}
+
+// TestOffered shows a server at a port that is not its backend's own to the driver of that backend, which has to be told where.
+func TestOffered(t *testing.T) {
+	const there = "http://127.0.0.1:1337"
+	own := func(_ context.Context, c drivers.Config) ([]drivers.Found, error) {
+		if c.URL != there {
+			return nil, nil
+		}
+		return []drivers.Found{at(there, true)}, nil
+	}
+	any := func(context.Context, drivers.Config) ([]drivers.Found, error) {
+		return []drivers.Found{at(there, true), at("http://127.0.0.1:4891", true)}, nil
+	}
+	a := &app{&Process{Env: func(string) string { return "" }, Executable: func() (string, error) { return "x", nil }}}
+	answers, err := a.look(t.Context(), []drivers.Spec{{Name: "own", Kind: drivers.Local, Detect: own}, {Name: "any", Kind: drivers.Local, Fallback: true, Detect: any}}, target{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := answers[0]; len(s.found) != 1 || s.found[0].URL != there || len(s.told) != 1 {
+		t.Errorf("own: %+v", s)
+	}
+	if s := answers[1]; len(s.found) != 1 || s.found[0].URL == there {
+		t.Errorf("any: %+v", s)
 	}
 }
 
