@@ -53,7 +53,8 @@ func page(t *testing.T, specs []drivers.Spec) string {
 		"## Which one `bench` uses\n\n" +
 		"With `--backend` the one that is named. With `--url` the one that the server at the URL turns out to be, by its answers: ports are shared (8000 by vLLM,\n" +
 		"TensorRT-LLM and others, 8080 by llama.cpp, mlx_lm.server and others), so a port alone says nothing. A server that speaks OpenAI's protocol and is none of\n" +
-		"those known is `openai-compatible`. Without either, what is here is looked for, for two seconds at most, and used is, in this order:\n\n" +
+		"those known is `openai-compatible`. Without either, what is here is looked for, for two seconds at most: a server is claimed by one backend only, also one that\n" +
+		"listens at another backend's port. Used is, in this order:\n\n" +
 		"1. a backend that offers the model that --model names\n2. a running server that has a model loaded\n3. any other running server\n4. a program that can be started\n\n" +
 		"Among equals the order is that of the table. Services that cost money are never contacted, and the simulator is never used, unless they are named.\n\n" +
 		"## What each can do\n\n")
