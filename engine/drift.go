@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/llm-speed/llm-speed/internal/measure"
 	"github.com/llm-speed/llm-speed/internal/record"
@@ -48,7 +49,15 @@ func warmupDrift(row *record.Row, name string, vs []measure.Value, time bool) {
 	if d == 0 {
 		return
 	}
-	row.Flags = addFlag(row.Flags, record.Flag{Name: measure.Unstable, Evidence: fmt.Sprintf(
-		"warm-up drift: by %s the first pass was %.1f %% slower than the median of the %d later ones (limit 5), and further from them than they lie apart",
-		name, 100*d, len(vs)-1)})
+	text := fmt.Sprintf("warm-up drift: by %s the first pass was %.1f %% slower than the median of the %d later ones (limit 5), and further from them than they lie apart",
+		name, 100*d, len(vs)-1)
+	for i := range row.Flags { // a figure that only varies says less
+		if f := &row.Flags[i]; f.Name == measure.Unstable {
+			if !strings.Contains(f.Evidence, "warm-up drift") {
+				f.Evidence = text + "; " + f.Evidence
+			}
+			return
+		}
+	}
+	row.Flags = append(row.Flags, record.Flag{Name: measure.Unstable, Evidence: text})
 }

@@ -264,9 +264,9 @@ func (h *passHost) fittedByServer(ctx context.Context, label string, target int,
 	if h.r.common(h.s) && target > leastCommon {
 		return h.fittedByLine(ctx, x, target)
 	}
-	ask := func(words int) (int, error) {
+	ask := func(x text) (int, error) {
 		probe := x
-		probe.words, probe.saltLabel = words, fmt.Sprintf("%s/count/%d", label, words)
+		probe.saltLabel = fmt.Sprintf("%s/count/%d/%d", label, x.words, x.fill)
 		if h.s.caps.Counter != nil { // it keeps nothing, so that the very prompt can be counted
 			probe.saltLabel = ""
 			n, err := h.s.caps.Counter.CountTokens(ctx, h.generated(probe))
@@ -295,7 +295,9 @@ func (h *passHost) fittedByServer(ctx context.Context, label string, target int,
 			if float64(words) > float64(target)/usualPerWord/2 {
 				break
 			}
-			n, err := ask(words)
+			y := x
+			y.words = words
+			n, err := ask(y)
 			if err != nil || n == 0 {
 				return h.generated(x), err
 			}
@@ -304,34 +306,47 @@ func (h *passHost) fittedByServer(ctx context.Context, label string, target int,
 		x.words = foretell(int(float64(target)*extrapolated), pieces, rough)
 		return h.generated(x), nil
 	}
+	return h.fittedByTries(x, target, ask)
+}
+
+// fitTries bounds the short requests that one prompt's fit may take.
+const fitTries = 6
+
+// fittedByTries asks for the whole prompt's count until it is the target, or the tries are used up, and gives what came
+// nearest.
+func (h *passHost) fittedByTries(x text, target int, ask func(text) (int, error)) (drivers.Prompt, error) {
+	best, off := x, math.MaxInt
 	perWord, lastWords, lastCount := usualPerWord, -1, 0
-	for range 3 {
-		n, err := ask(x.words)
-		if err != nil || n == 0 || n == target {
+	for range fitTries {
+		n, err := ask(x)
+		if err != nil || n == 0 {
 			return h.generated(x), err
 		}
-		if n > target && x.words == 0 {
-			if x.tight {
-				return h.generated(x), nil // the template alone is longer
-			}
-			x.tight, x.words, lastWords = true, int(float64(target)/4/usualPerWord), -1
+		missing := target - n
+		if abs(missing) < off {
+			best, off = x, abs(missing)
+		}
+		if missing == 0 || off <= 4 && target > 1024 { // within half a percent: not worth another request
+			break
+		}
+		switch {
+		case missing < 0 && x.words == 0 && x.tight:
+			return h.generated(x), nil // the template alone is longer
+		case missing < 0 && x.words == 0:
+			x.tight, x.words, x.fill, lastWords = true, int(float64(target)/4/usualPerWord), 0, -1
+			continue
+		case x.fill > 0 && x.fill+missing >= 0, x.fill == 0 && missing > 0 && float64(missing) < 2*perWord:
+			x.fill += missing // words of one token each
 			continue
 		}
-		if lastWords >= 0 && x.words != lastWords {
+		if lastWords >= 0 && x.words != lastWords && x.fill == 0 {
 			perWord = min(max(float64(n-lastCount)/float64(x.words-lastWords), 0.5), 8)
 		}
 		lastWords, lastCount = x.words, n
-		step := int(math.Round(float64(target-n) / perWord))
-		if step == 0 {
-			x.fill = max(target-n, 0) // less than a word is missing
-			break
-		}
-		x.words = max(x.words+step, 0)
-		if abs(step) <= 4 && target > 1024 {
-			break // within half a percent: not worth another request
-		}
+		step := int(math.Floor(float64(missing) / perWord)) // rather too short: the rest can be filled
+		x.words, x.fill = max(x.words+step, 0), 0
 	}
-	return h.generated(x), nil
+	return h.generated(best), nil
 }
 
 func abs(n int) int {

@@ -194,15 +194,20 @@ func (h *passHost) batch(first int, spec builtins.StreamSpec) builtins.Batch {
 	}
 	t := measure.Batch(samples)
 	out.AggregateTPS, out.OverlapMs = t.Aggregate.Ptr(), t.Overlap().Ptr()
-	b := record.Batch{
-		Pass: h.pass, AggregateTPS: t.Aggregate.Ptr(), SpanTPS: t.Span.Ptr(), W0ns: int64(t.W0), W1ns: int64(t.W1),
+	streams := make([]int, len(ms))
+	for i := range ms {
+		streams[i] = first + i
+	}
+	h.out.batches = append(h.out.batches, batchResult{batchOf(h.pass, streams, t), t})
+	return out
+}
+
+// batchOf is a barrier release as the result keeps it.
+func batchOf(pass int, streams []int, t measure.Together) record.Batch {
+	return record.Batch{
+		Pass: pass, Streams: streams, AggregateTPS: t.Aggregate.Ptr(), SpanTPS: t.Span.Ptr(), W0ns: int64(t.W0), W1ns: int64(t.W1),
 		WindowTokens: t.WindowTokens, Parallelism: t.Parallelism, Reason: t.Aggregate.Why,
 	}
-	for i := range ms {
-		b.Streams = append(b.Streams, first+i)
-	}
-	h.out.batches = append(h.out.batches, batchResult{b, t})
-	return out
 }
 
 // intOf is a count as a pointer: nil where unknown.

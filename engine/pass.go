@@ -71,6 +71,7 @@ type measured struct {
 	tr         stream.Transcript // without Events
 	prompt     *prompt
 	asked      int
+	release    int // number in the pass of the first stream of its release
 	prefill    measure.Value
 	prefillHow string
 	maxHit     *int // prompt tokens that a perfect prefix cache could have served; nil where not known or not meant
@@ -238,6 +239,7 @@ func (h *passHost) Stream(ctx context.Context, spec builtins.StreamSpec) (builti
 	var failed error
 	for i, p := range ps {
 		m := h.measure(ctx, p, recs[i], errs[i], spec)
+		m.release = first
 		h.out.samples = append(h.out.samples, m)
 		h.out.recs = append(h.out.recs, recs[i])
 		if m.err != nil && failed == nil {

@@ -36,7 +36,7 @@ func sampleOf(m *measured) record.Sample {
 		TTFTms: m.TTFT.Ptr(), TTFAms: m.TTFA.Ptr(), PrefillTPS: m.prefill.Ptr(), PrefillHow: m.prefillHow, DecodeTPS: m.Decode.Ptr(), WallMs: m.Wall.Ptr(),
 		MaxGapMs: m.MaxGap.Ptr(), Stalls: m.Stalls.IntPtr(), MaxCached: m.maxHit,
 		ConnReused: m.rec.Conn.Reused, ReadLagMs: float64(m.ReadLag) / float64(time.Millisecond),
-		Flags: []string{}, Extra: m.tr.Extra, Reasons: record.Reasons{},
+		Flags: []string{}, Inputs: inputsOf(m), Extra: m.tr.Extra, Reasons: record.Reasons{},
 	}
 	if sp := m.ServerPrefillSpan; sp.Tokens > 0 {
 		s.ServerPrefill = &record.ServerSpan{Tokens: sp.Tokens, NS: int64(sp.Time)}
@@ -61,6 +61,14 @@ func sampleOf(m *measured) record.Sample {
 		s.Reasons["max_cached"] = "an upper bound: the server's count of the prompt that this one extends"
 	}
 	return s
+}
+
+// inputsOf is what Recompute needs of a request beside its recording.
+func inputsOf(m *measured) *record.Inputs {
+	return &record.Inputs{
+		Release: m.release, Cold: m.Asked.Cold, Reuse: m.prompt.reuse, Extends: m.prompt.parent != nil,
+		Template: m.Asked.Template, CacheBlock: m.Asked.CacheBlock, TextTokens: m.Asked.TextTokens,
+	}
 }
 
 func countOf(c stream.Count) record.Count { return record.Count{N: intOf(c), From: string(c.From)} }

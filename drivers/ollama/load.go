@@ -51,12 +51,13 @@ func (o chosen) sampling(s *settings) {
 	}
 }
 
-// contextFor is the context of a stream: what is needed, rounded up, and no longer than the model's own.
+// contextFor is the context of a stream: what is needed, a little more, since prompts can't be counted exactly here before they
+// are sent, rounded up, and no longer than the model's own.
 func contextFor(need, trained int) int {
 	if need <= 0 {
 		need = defaultContext
 	}
-	need = roundUp(need)
+	need = roundUp(need + need/50)
 	if trained > 0 {
 		need = min(need, trained)
 	}

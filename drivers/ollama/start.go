@@ -144,7 +144,7 @@ func await(ctx context.Context, c drivers.Config, p *proc.Process, address strin
 				h.Close()
 				return nil, fmt.Errorf("start ollama: %w", err)
 			}
-			return &opened{api: a, version: v, proc: p, build: computeOf(p.Tail())}, nil
+			return &opened{api: a, version: v, proc: p, build: compute(wait, p)}, nil
 		case wait.Err() != nil:
 			h.Close()
 			return nil, fmt.Errorf("start ollama: %w; its log: %s", context.Cause(wait), lastLines(p.Tail(), 5))
@@ -157,6 +157,17 @@ func await(ctx context.Context, c drivers.Config, p *proc.Process, address strin
 		case <-time.After(pause):
 		}
 	}
+}
+
+// computeTime is how long a server may take, after it answers, to say what it found to compute on.
+const computeTime = 5 * time.Second
+
+// compute waits for the server to name its devices, which it looks for beside answering.
+func compute(ctx context.Context, p *proc.Process) string {
+	ctx, cancel := context.WithTimeout(ctx, computeTime)
+	defer cancel()
+	_, _ = p.FirstLine(ctx, func(l string) bool { return strings.Contains(l, computeLine) })
+	return computeOf(p.Tail())
 }
 
 // freePort asks the system for a port that is free now. Another program may take it before Ollama does.
@@ -228,7 +239,10 @@ func lastLines(lines []string, n int) string {
 // onCPU is Info.Build of a server that found no GPU.
 const onCPU = "CPU"
 
-// Fields of the log line "inference compute", one a device that Ollama found.
+// computeLine marks the log lines that name a device that Ollama found, or the processor where it found none.
+const computeLine = `msg="inference compute"`
+
+// Their fields.
 var (
 	computeLibrary     = regexp.MustCompile(`\blibrary=("[^"]*"|\S+)`)
 	computeDescription = regexp.MustCompile(`\bdescription=("[^"]*"|\S+)`)
@@ -239,7 +253,7 @@ func computeOf(lines []string) string {
 	var devices []string
 	cpu := false
 	for _, l := range lines {
-		if !strings.Contains(l, `msg="inference compute"`) {
+		if !strings.Contains(l, computeLine) {
 			continue
 		}
 		library := strings.Trim(submatch(computeLibrary, l), `"`)

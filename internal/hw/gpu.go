@@ -19,7 +19,7 @@ var gpuKeys = []string{"gpus", "runtimes.cuda", "runtimes.rocm"}
 
 // linuxGPUs asks the vendors' tools and the kernel at once.
 func (s source) linuxGPUs(ctx context.Context) (func(*Fingerprint, map[string]string), error) {
-	ctx, cancel := context.WithTimeout(ctx, toolLimit)
+	ctx, cancel := context.WithTimeout(ctx, toolLimit+s.patience)
 	defer cancel()
 	var nvidias, amds []GPU
 	var cuda string
@@ -56,7 +56,7 @@ func (s source) linuxGPUs(ctx context.Context) (func(*Fingerprint, map[string]st
 	}
 	// A tool that is not there says nothing about GPUs; one that fails hides some.
 	missing := nvidiaErr
-	if !slices.ContainsFunc(list, isAMD) && !onlyMissing(amdErr) {
+	if late(amdErr) || !slices.ContainsFunc(list, isAMD) && !onlyMissing(amdErr) {
 		missing = errors.Join(missing, amdErr)
 	}
 	return s.enterGPUs(list, cuda, missing), nil
@@ -75,6 +75,9 @@ func onlyMissing(err error) bool {
 	return true
 }
 
+// late says that a tool would perhaps have answered, given more time.
+func late(err error) bool { return errors.Is(err, context.DeadlineExceeded) }
+
 func oneLine(text string) string { return strings.ReplaceAll(text, "\n", "; ") }
 
 // enterGPUs puts the list in, with a reason for each field that is null.
@@ -89,6 +92,7 @@ func (s source) enterGPUs(list []GPU, cuda string, missing error) func(*Fingerpr
 		}
 		if missing != nil {
 			reasons["gpus"] = oneLine("may be incomplete: " + missing.Error())
+			fp.late = late(missing)
 		}
 		for i, g := range list {
 			for _, field := range nulls(g) {

@@ -29,6 +29,8 @@ type Fingerprint struct {
 	GPUs           []GPU             `json:"gpus"`           // null: not known; empty: none found
 	Runtimes       Runtimes          `json:"runtimes"`
 	Reasons        map[string]string `json:"reasons,omitempty"`
+
+	late bool // a GPU vendor's tool has not answered in time
 }
 
 // CPU is the machine's processors, all of them, whatever part of them a container may use.
@@ -106,8 +108,24 @@ type Runtimes struct {
 	Metal *string `json:"metal"` // family, as "Metal 3"
 }
 
+// moreTime is what ReadPatiently gives the tools: a driver without persistence mode wakes each GPU first, for about a second.
+const moreTime = 5 * time.Second
+
+// ReadPatiently is Read, which gives the GPU vendors' tools more time where they have not answered within the usual one.
+func (m Machine) ReadPatiently(ctx context.Context) Fingerprint {
+	s := m.source()
+	fp := s.fingerprint(ctx)
+	if fp.late && ctx.Err() == nil {
+		s.patience = moreTime
+		fp = s.fingerprint(ctx)
+	}
+	return fp
+}
+
 // Read gives the Fingerprint, on Linux within a second.
-func (m Machine) Read(ctx context.Context) Fingerprint {
+func (m Machine) Read(ctx context.Context) Fingerprint { return m.source().fingerprint(ctx) }
+
+func (s source) fingerprint(ctx context.Context) Fingerprint {
 	fp := Fingerprint{OS: OS{Name: runtime.GOOS, Arch: runtime.GOARCH}, Reasons: map[string]string{}}
 	probes := append([]probe[Fingerprint]{
 		{keys: []string{"cpu.model", "cpu.sockets"}, run: cpuModel},
@@ -117,7 +135,7 @@ func (m Machine) Read(ctx context.Context) Fingerprint {
 		{keys: []string{"os.distribution", "os.version"}, run: distribution},
 		{keys: []string{"os.kernel"}, run: kernel},
 		{keys: []string{"virtualization"}, run: virtualization},
-	}, platformProbes(m.source())...)
+	}, platformProbes(s)...)
 	gather(ctx, &fp, fp.Reasons, probes)
 	return fp
 }

@@ -16,7 +16,7 @@ func (s source) linuxProbes() []probe[Fingerprint] {
 			"cpu.performance_cores", "cpu.efficiency_cores", "cpu.translated"}, run: s.linuxCPU},
 		{keys: []string{"machine", "os.build", "os.wsl"}, run: s.linuxSystem},
 		{keys: []string{"ram.modules", "ram.channels", "ram.speed_mts"}, run: s.linuxRAM},
-		{keys: gpuKeys, run: s.linuxGPUs},
+		{keys: gpuKeys, limit: probeLimit + s.patience, run: s.linuxGPUs},
 		{keys: []string{"runtimes.metal"}, run: absent[Fingerprint]("only macOS has it")},
 	}
 }

@@ -118,7 +118,7 @@ func pickFields(help string, fields []string) []string {
 // parseNvidia understands the answer of nvidia-smi: one line a GPU, in the order of the names.
 func parseNvidia(names []string, text string) ([]nvidiaRow, error) {
 	r := csv.NewReader(strings.NewReader(text))
-	r.FieldsPerRecord = len(names)
+	r.FieldsPerRecord = -1
 	r.TrimLeadingSpace = true
 	lines, err := r.ReadAll()
 	if err != nil {
@@ -126,6 +126,13 @@ func parseNvidia(names []string, text string) ([]nvidiaRow, error) {
 	}
 	rows := make([]nvidiaRow, len(lines))
 	for i, line := range lines {
+		// Commas in a GPU's name stand there with quotes around it or without.
+		if more := len(line) - len(names); more > 0 && names[0] == "name" {
+			line = append([]string{strings.Join(line[:more+1], ", ")}, line[more+1:]...)
+		}
+		if len(line) != len(names) {
+			return nil, fmt.Errorf("answer not understood: %d fields in place of %d: %s", len(line), len(names), quote(text))
+		}
 		rows[i] = nvidiaRow{}
 		for j, name := range names {
 			rows[i][name] = strings.TrimSpace(line[j])
@@ -307,7 +314,8 @@ func (s source) nvidia(ctx context.Context) (list []GPU, cuda string, err error)
 			list[i].why[field] = err.Error()
 		}
 	}
-	if errors.Is(err, errNoTool) || len(list) > 0 {
+	// Where the tool has failed, it may answer the next time: then the machine would be another one.
+	if errors.Is(err, errNoTool) {
 		err = nil
 	}
 	return list, version, err

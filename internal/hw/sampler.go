@@ -21,7 +21,8 @@ const SeriesSchema = "llm-speed/state/v1"
 const (
 	sampleEvery = time.Second
 	readyWithin = probeLimit
-	maxSamples  = 4096 // of a kind; an hour and more at one a second. Past that every second one of the older half is let go
+	firstAnswer = 10 * time.Second // of nvidia-smi; a driver without persistence mode wakes each GPU first
+	maxSamples  = 4096             // of a kind; an hour and more at one a second. Past that every second one of the older half is let go
 )
 
 // Series is what a Sampler saw. Times are on the clock that it was given; what a machine does not show is absent.
@@ -107,6 +108,7 @@ func watch(ctx context.Context, s source, now func() time.Duration, every time.D
 	w.cpus, w.cards = r.cpus, r.cards
 	var looked sync.WaitGroup
 	looked.Add(2)
+	began := now()
 	w.done.Go(func() { w.system(ctx, r, every, looked.Done) })
 	w.done.Go(func() { w.nvidia(ctx, s, every, looked.Done) })
 	for _, f := range followers() {
@@ -115,7 +117,7 @@ func watch(ctx context.Context, s source, now func() time.Duration, every time.D
 	w.done.Go(func() {
 		looked.Wait()
 		w.mu.Lock()
-		w.base = w.now()
+		w.base = min(w.now(), began+readyWithin) // nobody waits longer before something is opened
 		w.mu.Unlock()
 		close(w.first)
 	})
@@ -222,13 +224,16 @@ func (w *Sampler) addGPU(s GPUSample) {
 // nvidia asks nvidia-smi once, then lets one print for as long as the watch lasts.
 func (w *Sampler) nvidia(ctx context.Context, s source, every time.Duration, looked func()) {
 	fields := append([]string{"index"}, nvidiaSampled...)
-	once, cancel := context.WithTimeout(ctx, readyWithin)
+	once, cancel := context.WithTimeout(ctx, firstAnswer)
 	rows, names, err := s.queryNvidiaNames(once, fields)
 	cancel()
 	w.enter(rows)
 	looked()
 	if err == nil && s.follow == nil {
 		err = errors.New("this machine is a recorded one")
+	}
+	if err != nil && ctx.Err() != nil {
+		err = errors.New("nvidia-smi gave no answer for as long as the run lasted")
 	}
 	if err != nil {
 		if !errors.Is(err, errNoTool) && !errors.Is(err, errNoDevices) {

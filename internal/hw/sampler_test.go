@@ -178,7 +178,7 @@ func TestWatchOfBrokenTools(t *testing.T) {
 		why    string
 	}{
 		{"not there", func(context.Context, string, ...string) (string, error) { return "", errNoTool }, nil, ""},
-		{"hangs", func(ctx context.Context, _ string, _ ...string) (string, error) { <-ctx.Done(); return "", ctx.Err() }, nil, "deadline"},
+		{"hangs", func(ctx context.Context, _ string, _ ...string) (string, error) { <-ctx.Done(); return "", ctx.Err() }, nil, "no answer for as long as"},
 		{"rubbish", func(context.Context, string, ...string) (string, error) { return "\x00\xff", nil }, nil, "not understood"},
 		{"no devices", func(context.Context, string, ...string) (string, error) {
 			return "No devices were found", errors.New("exit status 6")

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/llm-speed/llm-speed/internal/proc"
 )
@@ -24,6 +25,8 @@ type source struct {
 	run   func(ctx context.Context, name string, args ...string) (string, error) // stdout and stderr together
 	// follow starts a command that goes on printing, and gives its output; it ends with ctx.
 	follow func(ctx context.Context, name string, args ...string) (io.ReadCloser, error)
+	// patience is how much longer than usual the GPU vendors' tools may take.
+	patience time.Duration
 }
 
 // Machine is a machine to be read. The zero value is this one.

@@ -36,3 +36,48 @@ func TestHiddenThinking(t *testing.T) {
 		}
 	}
 }
+
+// TestHiddenByTheServersClock: 64 tokens at 10 ms each, ten of which (first, last, or spread) have no event. The text would
+// bear 64, so that only the time that the server states tells tokens outside the window from those within it.
+func TestHiddenByTheServersClock(t *testing.T) {
+	for name, c := range map[string]struct {
+		hidden func(i int) bool
+		server time.Duration // of 63 tokens; 0: not stated
+		known  bool
+	}{
+		"thinking that is not shown":   {func(i int) bool { return i < 10 }, 630 * time.Millisecond, false},
+		"marks after the end":          {func(i int) bool { return i >= 54 }, 630 * time.Millisecond, false},
+		"held back within the stream":  {func(i int) bool { return i%6 == 3 }, 630 * time.Millisecond, true},
+		"a server that states no time": {func(i int) bool { return i < 10 }, 0, true},
+		"one token late on the wire":   {func(i int) bool { return i < 1 || i == 30 }, 630 * time.Millisecond, true},
+		"every token has its event":    {func(int) bool { return false }, 630 * time.Millisecond, true},
+		"times longer than the stream": {func(i int) bool { return i < 10 }, 700 * time.Millisecond, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rec := stream.Recording{Send: time.Millisecond, End: 645 * time.Millisecond}
+			var events []stream.Event
+			for i := range 64 {
+				if c.hidden(i) {
+					continue
+				}
+				at := time.Duration(10*(i+1)) * time.Millisecond
+				rec.Reads = append(rec.Reads, stream.Read{End: len(events) + 1, At: at})
+				events = append(events, stream.Event{At: at, Read: len(events), Kind: stream.Content, Text: "word ", Tokens: stream.NotStated})
+			}
+			tr := stream.Transcript{Events: events, Finish: stream.FinishLength, Counts: stream.Counts{Output: stream.Count{N: 64, From: stream.TimingBlock}}}
+			if c.server > 0 {
+				tr.Server = stream.ServerTiming{Decode: c.server, DecodeTokens: 63}
+			}
+			s := Request(rec, tr, Asked{OutputTokens: 64})
+			if s.Decode.Known != c.known || s.Window.Known != c.known || (len(s.ITL) > 0) != c.known {
+				t.Errorf("decode %+v, window %+v, %d latencies", s.Decode, s.Window, len(s.ITL))
+			}
+			if !c.known && !strings.Contains(s.Decode.Why, "the server made tokens for 630 ms") {
+				t.Errorf("why: %s", s.Decode.Why)
+			}
+			if !s.TTFT.Known || !s.Wall.Known {
+				t.Errorf("TTFT %+v, wall %+v", s.TTFT, s.Wall)
+			}
+		})
+	}
+}

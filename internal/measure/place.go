@@ -3,6 +3,7 @@ package measure
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/llm-speed/llm-speed/internal/stream"
 )
@@ -23,6 +24,7 @@ type placement struct {
 	answer bool   // tokens holds for the events of the answer, whatever of the reasoning
 	why    string // why whole is not set
 	note   string // what was left out, or which of two contradicting counts was taken
+	loose  bool   // nothing but the amount of text says that every token was streamed
 }
 
 func (p placement) fail(why string, args ...any) placement {
@@ -229,7 +231,22 @@ func (p placement) spread(events []stream.Event, t tally, c stream.Counts, finis
 	}
 	p.fill(events, visible, t.m, x.prefix, all)
 	p.whole, p.answer = true, true
+	p.loose = visible > m && x.tokens == 0 && x.prefix == nil
 	return p
+}
+
+// minSeen is how much of the time that the server spent on its tokens a stream must show, so that tokens which nobody counted
+// event by event are taken for streamed ones.
+const minSeen = 0.97
+
+// unseen checks a loose placement against the server's clock: where it made tokens for longer than text was shown, some of them
+// came before the first text or after the last, such as thinking that is not streamed, and how many is not known. Times that do
+// not fit into the whole request are not believed.
+func (p placement) unseen(shown, whole time.Duration, server stream.ServerTiming) placement {
+	if !p.loose || !p.whole || shown <= 0 || server.Decode <= 0 || server.Prefill+server.Decode > whole || float64(shown) >= minSeen*float64(server.Decode) {
+		return p
+	}
+	return p.fail("the server made tokens for %.3g ms, and text came for %.3g ms: some were never streamed, and how many is not known", ms(server.Decode), ms(shown))
 }
 
 // partlyHidden reports whether r reasoning tokens are too many for the reasoning text that was streamed: more than its

@@ -118,6 +118,7 @@ func Request(rec stream.Recording, tr stream.Transcript, asked Asked) Sample {
 	s.TokensHow, s.Note = p.how, p.note
 	s.countEvents(tr.Events, p)
 	stamps := s.stamps()
+	p = p.unseen(s.Last-s.First, s.End-s.Send, tr.Server)
 	s.latencies(stamps)
 	s.decode(p, stamps, first)
 	s.gaps(stamps)

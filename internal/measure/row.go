@@ -78,6 +78,9 @@ func Over(passes []Value) Spread {
 	if len(xs) == 1 {
 		why = "one pass"
 	}
+	if len(xs) > 0 && !s.Headline.Known {
+		xs, why = nil, s.Headline.Why
+	}
 	s.CV, s.Low, s.High = Value{Why: why}, Value{Why: why}, Value{Why: why}
 	if len(xs) < 2 {
 		return s

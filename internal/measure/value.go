@@ -80,9 +80,13 @@ func ratio(a, b Value) Value {
 // Ratio compares a row's figure with its base row's: W3 decay and W4 scaling (section 4).
 func Ratio(of, base Value) Value { return ratio(of, base) }
 
-// Median over requests or passes (section 4), over those values that are known.
+// Median of the known values, where they are not the smaller part: the few that are known may be those that something has
+// disturbed (an estimate of the prefill rate is unknown where nothing was in the way, and absurd where something was).
 func Median(vs []Value) Value {
 	xs, why := known(vs)
+	if len(xs) > 0 && 2*len(xs) < len(vs) {
+		return Unknown("known for %d of %d only: %s", len(xs), len(vs), why)
+	}
 	m, ok := stats.Median(xs)
 	if !ok {
 		return Value{Why: why}

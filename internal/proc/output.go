@@ -27,6 +27,8 @@ func Output(ctx context.Context, path string, args ...string) (string, error) {
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()
 	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		err = lateError{filepath.Base(path)}
 	case ctx.Err() != nil:
 		err = fmt.Errorf("run %s: %w", filepath.Base(path), context.Cause(ctx))
 	case errors.Is(err, exec.ErrWaitDelay):
@@ -36,6 +38,12 @@ func Output(ctx context.Context, path string, args ...string) (string, error) {
 	}
 	return out.String(), err
 }
+
+// lateError is a context.DeadlineExceeded in plain words.
+type lateError struct{ tool string }
+
+func (e lateError) Error() string { return e.tool + " gave no answer in time" }
+func (lateError) Unwrap() error   { return context.DeadlineExceeded }
 
 // bounded keeps the first maxOutput bytes. Two copiers may write to it.
 type bounded struct {

@@ -311,13 +311,16 @@ func TestOutput(t *testing.T) {
 	}{
 		{"echo out; echo err >&2", "out\nerr\n", ""},
 		{"echo some; exit 2", "some\n", "exit status 2"},
-		{"echo early; sleep 30", "early\n", "deadline"},
+		{"echo early; sleep 30", "early\n", "sh gave no answer in time"},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
 		got, err := Output(ctx, "/bin/sh", "-c", c.script)
 		cancel()
 		if got != c.want || (err == nil) != (c.fails == "") || err != nil && !strings.Contains(err.Error(), c.fails) {
 			t.Errorf("%q gives %q, %v", c.script, got, err)
+		}
+		if late := strings.Contains(c.script, "sleep"); errors.Is(err, context.DeadlineExceeded) != late {
+			t.Errorf("%q: %v is late: %t", c.script, err, !late)
 		}
 	}
 }

@@ -344,8 +344,20 @@ type Sample struct {
 	ConnReused    bool            `json:"conn_reused"`
 	ReadLagMs     float64         `json:"read_lag_ms"` // client's own longest time between two reads
 	Flags         []string        `json:"flags"`
+	Inputs        *Inputs         `json:"inputs,omitempty"`
 	Extra         json.RawMessage `json:"extra,omitempty"`
 	Reasons       Reasons         `json:"reasons,omitempty"`
+}
+
+// Inputs are what went into a request's figures beside its recording, so that they can be computed again from it.
+type Inputs struct {
+	Release    int  `json:"release"`     // stream number of the first request of the same release
+	Cold       bool `json:"cold"`        // no earlier prompt of the session shares its beginning
+	Reuse      bool `json:"reuse"`       // a prompt cache was meant to serve it
+	Extends    bool `json:"extends"`     // it goes on with a conversation
+	Template   int  `json:"template"`    // tokens before the first message's text; negative where not known
+	CacheBlock int  `json:"cache_block"` // tokens; granularity of the server's cache
+	TextTokens int  `json:"text_tokens"` // of the streamed text by the server's tokenizer; 0 where not counted
 }
 
 // ServerSpan is a count and the time that the server says it took; rate = tokens / ns.

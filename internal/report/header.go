@@ -164,7 +164,11 @@ func machineText(r *record.Result) string {
 		gpus = append(gpus, join(" ", g.Name, vram))
 	}
 	graphics := counted(gpus)
-	if f.GPUs != nil && graphics == "" {
+	switch {
+	case graphics != "":
+	case f.GPUs == nil:
+		graphics = "GPUs not known"
+	default:
 		graphics = "no GPU found"
 	}
 	cores, ram := "", ""

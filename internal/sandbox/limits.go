@@ -4,8 +4,8 @@ import "time"
 
 // The limits of a worker.
 const (
-	maxMemory   = 256 << 20                // bytes of memory that can be written
-	softMemory  = 160 << 20                // from here on the garbage collector works harder
+	maxMemory   = 256 << 20 * swollen      // bytes of memory that can be written
+	softMemory  = 160 << 20 * swollen      // from here on the garbage collector works harder
 	maxStack    = 64 << 20                 // bytes of one goroutine's stack
 	maxCPU      = 30                       // seconds of processor time, for a whole pass
 	maxOpen     = 32                       // file descriptors, the runtime's own included

@@ -109,6 +109,9 @@ func (s *Store) find(ref string) (string, error) {
 	}
 	switch len(found) {
 	case 0:
+		if close := near(ref, ids); len(close) > 0 {
+			return "", fmt.Errorf("%w: %q in %s; close to it: %s", ErrNotFound, ref, s.runs(), strings.Join(close, " "))
+		}
 		return "", fmt.Errorf("%w: %q in %s; `llm-speed runs` lists them", ErrNotFound, ref, s.runs())
 	case 1:
 		return found[0], nil

@@ -103,7 +103,7 @@ func (c *Cache) look(path string) string {
 	if err != nil {
 		return ""
 	}
-	f, err := os.Open(path)
+	f, err := open(path)
 	if err != nil {
 		return ""
 	}

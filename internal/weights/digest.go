@@ -84,7 +84,7 @@ func PrefixDigest(path string) (sum, kind string, err error) {
 	}
 	hash := sha256.New()
 	one := func(p string) error {
-		f, err := os.Open(p)
+		f, err := open(p)
 		if err != nil {
 			return err
 		}
@@ -152,7 +152,7 @@ type meter struct {
 
 // sum hashes a file, and gives what it looked like meanwhile. One that changes is an error: its digest would be of no file.
 func (m *meter) sum(path string) (string, stamp, error) {
-	f, err := os.Open(path)
+	f, err := open(path)
 	if err != nil {
 		return "", stamp{}, err
 	}

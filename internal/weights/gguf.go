@@ -12,7 +12,6 @@ import (
 	"io"
 	"math"
 	"math/bits"
-	"os"
 	"path/filepath"
 	"strings"
 )
@@ -32,10 +31,11 @@ var (
 
 // The bounds of a header: real ones stay far below, and a broken file must not take the memory.
 const (
-	maxHeader = 512 << 20 // bytes
+	maxHeader = 128 << 20 // bytes; vocabularies of 260,000 words take a tenth of it
 	maxKey    = 64 << 10  // bytes
 	maxText   = 1 << 10   // bytes of a text value that is kept
 	maxDims   = 8
+	maxTypes  = 64 // of tensors
 )
 
 // Info is what the headers of a model's files say. A count that they do not state is 0.
@@ -114,17 +114,22 @@ func mergeInto(a, b Info) Info {
 		types[k] = v
 	}
 	for k, v := range b.Types {
-		types[k] += v
+		if _, have := types[k]; have || len(types) < maxTypes {
+			types[k] = add(types[k], v)
+		}
 	}
 	a.Types = types
-	a.Parameters += b.Parameters
+	a.Parameters = add(a.Parameters, b.Parameters)
 	a.Tensors += b.Tensors
-	a.SizeBytes += b.SizeBytes
+	a.SizeBytes = add(a.SizeBytes, b.SizeBytes)
 	return a
 }
 
 func readFile(path string) (Info, error) {
-	f, err := os.Open(path)
+	f, err := open(path)
+	if errors.Is(err, errNotRegular) {
+		return Info{}, fmt.Errorf("%s: %w: %w", filepath.Base(path), ErrNotGGUF, err)
+	}
 	if err != nil {
 		return Info{}, err
 	}
@@ -132,9 +137,6 @@ func readFile(path string) (Info, error) {
 	st, err := f.Stat()
 	if err != nil {
 		return Info{}, err
-	}
-	if !st.Mode().IsRegular() {
-		return Info{}, fmt.Errorf("%s: %w: it is not a regular file", filepath.Base(path), ErrNotGGUF)
 	}
 	info, err := readHeader(f, st.Size())
 	if err != nil {
@@ -217,11 +219,15 @@ func (h *header) read() (Info, error) {
 	info.Parts = max(1, meta.count("split.count"))
 	info.part = meta.count("split.no")
 	info.SizeBytes = h.size
-	end, err := h.tensors(tensors, &info)
+	info.Architecture, info.Name = shown(info.Architecture), shown(info.Name)
+	end, sum, err := h.tensors(tensors, &info)
 	if err != nil {
 		return info, err
 	}
 	start := (h.at + align - 1) &^ (align - 1)
+	if sum > end {
+		return info, fmt.Errorf("%w: its tensors lie over one another", ErrNotGGUF)
+	}
 	if tensors > 0 && end > h.size-start {
 		return info, fmt.Errorf("%w: it has %d bytes and needs %d", ErrCutOff, h.size, add(start, end))
 	}
@@ -234,41 +240,42 @@ func (h *header) read() (Info, error) {
 	return info, nil
 }
 
-// tensors reads the tensor infos and gives where the last byte of their data lies, counted from the data's start.
-func (h *header) tensors(count uint64, info *Info) (end int64, err error) {
+// tensors reads the tensor infos and gives where the last byte of their data lies, counted from the data's start, and how
+// many bytes they take together.
+func (h *header) tensors(count uint64, info *Info) (end, sum int64, err error) {
 	for range count {
 		if _, err := h.text(maxKey); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		dims, err := h.u32()
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		if dims > maxDims {
-			return 0, fmt.Errorf("%w: a tensor has %d dimensions", ErrNotGGUF, dims)
+			return 0, 0, fmt.Errorf("%w: a tensor has %d dimensions", ErrNotGGUF, dims)
 		}
 		elements := uint64(1)
 		for range dims {
 			n, err := h.u64()
 			if err != nil {
-				return 0, err
+				return 0, 0, err
 			}
 			over, product := bits.Mul64(elements, n)
 			if over != 0 || product > math.MaxInt64/8 {
-				return 0, fmt.Errorf("%w: a tensor's shape is absurd", ErrNotGGUF)
+				return 0, 0, fmt.Errorf("%w: a tensor's shape is absurd", ErrNotGGUF)
 			}
 			elements = product
 		}
 		kind, err := h.u32()
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		offset, err := h.u64()
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		if offset > math.MaxInt64/8 {
-			return 0, fmt.Errorf("%w: a tensor's offset is absurd", ErrNotGGUF)
+			return 0, 0, fmt.Errorf("%w: a tensor's offset is absurd", ErrNotGGUF)
 		}
 		t := tensorTypes[kind]
 		if t.name == "" {
@@ -276,20 +283,20 @@ func (h *header) tensors(count uint64, info *Info) (end int64, err error) {
 		}
 		info.Tensors++
 		info.Parameters = add(info.Parameters, int64(elements))
-		if _, have := info.Types[t.name]; have || len(info.Types) < 64 {
+		if _, have := info.Types[t.name]; have || len(info.Types) < maxTypes {
 			info.Types[t.name] = add(info.Types[t.name], int64(elements))
 		}
 		last := int64(offset) // of a type without a known size only the start is checked
 		if t.block > 0 {
 			over, bytes := bits.Mul64((elements+t.block-1)/t.block, t.bytes)
 			if over != 0 || bytes > math.MaxInt64/2 {
-				return 0, fmt.Errorf("%w: a tensor's size is absurd", ErrNotGGUF)
+				return 0, 0, fmt.Errorf("%w: a tensor's size is absurd", ErrNotGGUF)
 			}
-			last = add(last, int64(bytes))
+			last, sum = add(last, int64(bytes)), add(sum, int64(bytes))
 		}
 		end = max(end, last)
 	}
-	return end, nil
+	return end, sum, nil
 }
 
 // add adds two numbers that are not negative, and stops at the largest.
@@ -415,6 +422,9 @@ func (h *header) skipValue(kind uint32, depth int) error {
 		}
 		if depth > 3 {
 			return fmt.Errorf("%w: its metadata is nested too deep", ErrNotGGUF)
+		}
+		if n > uint64(h.size-h.at)/8 { // a text takes 8 bytes and more, an array 12
+			return io.ErrUnexpectedEOF
 		}
 		for range n { // each element takes bytes, and those run out
 			if err := h.skipValue(of, depth+1); err != nil {

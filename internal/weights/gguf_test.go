@@ -132,6 +132,8 @@ func TestReadGGUFErrors(t *testing.T) {
 		{"unknown value type", file(3, 0, nil, 1, le("a", uint32(77)), 64), ErrNotGGUF},
 		{"long text", file(3, 0, nil, 1, le("general.name", uint32(8), uint64(1<<62)), 64), ErrCutOff},
 		{"alignment", file(3, 0, nil, 1, number("general.alignment", 3), 64), ErrNotGGUF},
+		{"tensors over one another", file(3, 2, join(tensor("a", 1, 0, 16), tensor("b", 1, 0, 16)), 0, nil, 64), ErrNotGGUF},
+		{"more texts than bytes", file(3, 0, nil, 1, le("a", uint32(9), uint32(8), uint64(1<<40)), 64), ErrCutOff},
 		{"nested arrays", file(3, 0, nil, 1, join(le("a", uint32(9)), bytes.Repeat(le(uint32(9), uint64(1)), 9)), 640), ErrNotGGUF},
 	} {
 		_, err := ReadGGUF(put(t, filepath.Join(t.TempDir(), "x.gguf"), c.data))

@@ -45,7 +45,10 @@ func Mismatch(name string, info Info) string {
 }
 
 // lastOf is the last part of a path or reference of either system.
-func lastOf(name string) string { return name[strings.LastIndexAny(name, `/\`)+1:] }
+func lastOf(name string) string {
+	name = strings.TrimRight(name, `/\`)
+	return name[strings.LastIndexAny(name, `/\`)+1:]
+}
 
 // methodMismatch compares the formats that names and configurations of safetensors models state. AWQ and GPTQ are also ways
 // of choosing weights, which other formats store (compressed-tensors, AutoRound, MLX): only two of these formats deny one

@@ -20,6 +20,7 @@ func TestMismatch(t *testing.T) {
 	}{
 		{"Qwen3-8B-Q4_K_M.gguf", eight, ""},
 		{"/models/deep/Qwen3-8B-Q4_K_M.gguf", eight, ""},
+		{"/models/Qwen3-32B-AWQ/", st("AWQ-INT4"), "says 32B"},
 		{`C:\models\70B\Qwen3-8B-q4_k_m.gguf`, eight, ""},
 		{"qwen3:8b-q4_K_M", eight, ""},
 		{"hf.co/unsloth/Qwen3-8B-GGUF:UD-Q4_K_XL", eight, ""}, // a maker's own mix

@@ -206,7 +206,10 @@ func present(dir string, names []string) ([]string, error) {
 
 // readBounded reads a file that may not be large.
 func readBounded(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := open(path)
+	if errors.Is(err, errNotRegular) {
+		return nil, fmt.Errorf("%s: %w: %w", filepath.Base(path), ErrNotSafetensors, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -254,6 +257,7 @@ func ReadSafetensors(path string) (Info, error) {
 		}
 	}
 	cfg.describe(&info)
+	info.Architecture, info.Quant = shown(info.Architecture), shown(info.Quant)
 	// Packed weights whose configuration does not name their form are of a form that is not known.
 	if info.Quant == "" && sum.packed == 0 {
 		info.Quant = dtypeNames[mainType(info.Types)]
@@ -286,7 +290,10 @@ var aside = regexp.MustCompile(`(?:[._](?:scales?|weight_scale|scale_inv|weight_
 
 // file reads one header and gives the file's size.
 func (t *tally) file(path string) (int64, error) {
-	f, err := os.Open(path)
+	f, err := open(path)
+	if errors.Is(err, errNotRegular) {
+		return 0, fmt.Errorf("%w: %w", ErrNotSafetensors, err)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -294,9 +301,6 @@ func (t *tally) file(path string) (int64, error) {
 	st, err := f.Stat()
 	if err != nil {
 		return 0, err
-	}
-	if !st.Mode().IsRegular() {
-		return 0, fmt.Errorf("%w: it is not a regular file", ErrNotSafetensors)
 	}
 	return st.Size(), t.header(f, st.Size())
 }
@@ -328,6 +332,7 @@ func (t *tally) header(r io.Reader, size int64) error {
 func (t *tally) tensorsOf(r io.Reader) (end uint64, err error) {
 	bad := func(err error) error { return fmt.Errorf("%w: its header is damaged: %w", ErrNotSafetensors, err) }
 	d := json.NewDecoder(r)
+	var sum uint64
 	if open, err := d.Token(); err != nil || open != json.Delim('{') {
 		return 0, fmt.Errorf("%w: its header is no JSON object", ErrNotSafetensors)
 	}
@@ -368,17 +373,26 @@ func (t *tally) tensorsOf(r io.Reader) (end uint64, err error) {
 			return 0, fmt.Errorf("%w: tensor %.80q has %d bytes and %d elements of %s", ErrNotSafetensors, name, tensor.Offsets[1]-tensor.Offsets[0], elements, tensor.DType)
 		}
 		end = max(end, tensor.Offsets[1])
+		if sum += tensor.Offsets[1] - tensor.Offsets[0]; sum > math.MaxInt64/8 {
+			return 0, fmt.Errorf("%w: the sizes of its tensors are absurd", ErrNotSafetensors)
+		}
 		t.add(name, tensor.DType, elements, each)
 	}
 	if _, err := d.Token(); err != nil {
 		return 0, bad(err)
+	}
+	if sum > end {
+		return 0, fmt.Errorf("%w: its tensors lie over one another", ErrNotSafetensors)
 	}
 	return end, nil
 }
 
 func (t *tally) add(name, dtype string, elements, each uint64) {
 	t.tensors++
-	if _, have := t.types[dtype]; have || len(t.types) < 64 {
+	if dtypes[dtype] == 0 {
+		dtype = shown(dtype)
+	}
+	if _, have := t.types[dtype]; have || len(t.types) < maxTypes {
 		t.types[dtype] = add(t.types[dtype], int64(elements))
 	}
 	switch {

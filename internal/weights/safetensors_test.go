@@ -149,6 +149,7 @@ func TestSafetensorsErrors(t *testing.T) {
 		{"offsets of 2^63", one(`"dtype":"odd","shape":[4],"data_offsets":[0,9223372036854775808]`), ErrNotSafetensors},
 		{"offsets backwards", one(`"dtype":"BF16","shape":[4],"data_offsets":[8,0]`), ErrNotSafetensors},
 		{"wrong size", one(`"dtype":"BF16","shape":[4],"data_offsets":[0,7]`), ErrNotSafetensors},
+		{"tensors over one another", append(headed([]byte(`{"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[8],"data_offsets":[4,12]}}`)), make([]byte, 64)...), ErrNotSafetensors},
 		{"deep", headed(bytes.Repeat([]byte(`{"a":`), 20000)), ErrNotSafetensors},
 	} {
 		info, err := Read(put(t, filepath.Join(t.TempDir(), "model.safetensors"), c.data))

@@ -31,7 +31,7 @@ func (a *app) machine() hw.Machine {
 func (b *benchRun) aboutMachine(opt *engine.Options, folder *store.Run) {
 	m := b.machine()
 	var ctx context.Context
-	read := sync.OnceValue(func() hw.Fingerprint { return m.Read(ctx) })
+	read := sync.OnceValue(func() hw.Fingerprint { return m.ReadPatiently(ctx) })
 	var once sync.Mutex
 	look := func(c context.Context) hw.Fingerprint {
 		once.Lock()

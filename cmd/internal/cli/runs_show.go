@@ -1,0 +1,81 @@
+package cli
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/llm-speed/llm-speed/internal/report"
+	"github.com/llm-speed/llm-speed/internal/store"
+)
+
+func (a *app) runsShow() *cobra.Command {
+	return &cobra.Command{
+		Use: "show RUN", Short: "Show the table of a run",
+		Long: `Show the table of a run. RUN is a run's id or the beginning of it, "last", "last~1" for the one
+before, or the path of a result.`,
+		Args: between(1, 1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			saved, err := a.load(args[0])
+			if err != nil {
+				return err
+			}
+			return report.Table(a.Stdout, saved.Result, a.style())
+		},
+	}
+}
+
+func (a *app) runsRemove() *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use: "rm RUN...", Short: "Remove runs with their recordings",
+		Long: `Remove runs with their recordings, for good. RUN is a run's id or the beginning of it, "last", or
+"last~1" for the one before. Nothing is removed where one of them does not exist; a run that is being
+written stays.`,
+		Args: between(1, 10_000),
+		RunE: func(_ *cobra.Command, args []string) error { return a.removeRuns(args, yes) },
+	}
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "ask nothing")
+	return cmd
+}
+
+func (a *app) removeRuns(refs []string, yes bool) error {
+	st, err := a.store()
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, ref := range refs {
+		id, err := st.Find(ref)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			return fail(exitUsage, "llm-speed runs", fmt.Errorf("nothing was removed: %w", err))
+		case err != nil:
+			return fail(exitUsage, "llm-speed runs", fmt.Errorf("nothing was removed: %w", err))
+		}
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	if !yes {
+		a.errf("remove %s for good? %s [y/N] ", report.Count(len(ids), "run"), strings.Join(ids, " "))
+		answer, _ := bufio.NewReader(a.Stdin).ReadString('\n') // nobody there is no
+		if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
+			a.errf("\n")
+			return fail(exitUsage, "llm-speed runs rm --yes "+strings.Join(ids, " "), errors.New("nothing was removed: it was not answered with y"))
+		}
+	}
+	var failed []error
+	for _, id := range ids {
+		if err := st.Remove(id); err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		a.outf("removed %s\n", id)
+	}
+	return errors.Join(failed...)
+}
