@@ -16,6 +16,7 @@ var (
 	ErrModelNotFound = errors.New("model not found")
 	ErrRateLimited   = errors.New("rate limited")
 	ErrOverloaded    = errors.New("server overloaded or not ready")
+	ErrNoCredit      = errors.New("no credit left at the service") // waiting does not help
 	ErrServer        = errors.New("server error")
 	ErrBadRequest    = errors.New("request refused")
 	ErrContextLength = errors.New("context length exceeded")
@@ -58,6 +59,8 @@ func KindOfStatus(status int, message string) error {
 	case strings.Contains(low, "exceed_context_size"), strings.Contains(low, "context_length"),
 		strings.Contains(low, "context length"), strings.Contains(low, "context size"):
 		return ErrContextLength
+	case status == http.StatusPaymentRequired, status >= 400 && saysNoCredit(low):
+		return ErrNoCredit
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return ErrAuth
 	case status == http.StatusNotFound && strings.Contains(low, "model"):
@@ -76,4 +79,14 @@ func KindOfStatus(status int, message string) error {
 		return ErrBadRequest
 	}
 	return ErrServer
+}
+
+// saysNoCredit finds the words of OpenAI (which refuses so with 429, as if waiting helped), DeepSeek and Anthropic.
+func saysNoCredit(low string) bool {
+	for _, words := range []string{"insufficient_quota", "exceeded your current quota", "insufficient balance", "credit balance is too low"} {
+		if strings.Contains(low, words) {
+			return true
+		}
+	}
+	return false
 }

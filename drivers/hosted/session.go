@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"sync"
 	"time"
@@ -74,6 +75,11 @@ func (s *session) Stream(ctx context.Context, r drivers.Request) (stream.Recordi
 func (s *session) note(rec stream.Recording) {
 	if rec.Status == 0 {
 		return
+	}
+	if rec.Status == http.StatusTooManyRequests {
+		if _, err := Decode(rec); errors.Is(err, drivers.ErrNoCredit) {
+			return // no limit that opens again
+		}
 	}
 	s.meter.Note(rec.Status, rec.Header, rec.FirstByte)
 	if rec.Sent[sentModel] != "" && (!s.service.pins || rec.Sent[sentProvider] != "") {
