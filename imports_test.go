@@ -52,7 +52,7 @@ var allowed = map[string][]string{
 	"drivers/internal/pyhelper":    {"drivers", "drivers/internal/...", "internal/chat", "internal/clock", "internal/proc", "internal/stream", "internal/weights"},
 	"drivers/internal/sse":         {"internal/stream"},
 	"drivers/internal/thinking":    {"internal/stream"},
-	"drivers/all":                  {"drivers", "drivers/..."},
+	"drivers/all":                  {"drivers", "drivers/...", "internal/stream"},
 	"drivers/anthropic":            driver,
 	"drivers/exllama":              driver,
 	"drivers/hosted":               driver,

@@ -125,7 +125,7 @@ type Model struct {
 	SizeBytes  int64  `json:"size_bytes,omitempty"`
 	ContextMax int    `json:"context_max,omitempty"` // tokens; 0 where not known
 	Loaded     bool   `json:"loaded"`
-	Digest     string `json:"digest,omitempty"`      // sha256:… of the weights, where the backend knows it without hashing
+	Digest     string `json:"digest,omitempty"`      // sha256:… of the weights, or the hex alone, where the backend knows it without hashing
 	DigestKind string `json:"digest_kind,omitempty"` // what that digest is over
 }
 

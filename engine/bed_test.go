@@ -25,6 +25,9 @@ import (
 	"github.com/llm-speed/llm-speed/internal/stream"
 )
 
+// weightsDigest is that of the model of these tests.
+const weightsDigest = "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
 // flagSuite has short rows for tests over sockets.
 const flagSuite = `{
   schema: 'llm-speed/suite/v1', name: 'flags', version: '0.1.0', title: 'short rows', engine: 1, generator: 'prose/1',
@@ -94,7 +97,7 @@ func (b bed) run(t *testing.T, workload string) (record.Row, *record.Result) {
 	o := engine.Options{
 		Suite: s, Official: true, Workloads: []string{workload}, Spec: b.disguised(), Seed: 7, RunID: "test", Repeats: 1,
 		Config:      drivers.Config{URL: b.url, Env: func(string) string { return "" }, Log: func(string, ...any) {}},
-		ModelDigest: func(context.Context, string) (string, string, error) { return "sha256:00", "file", nil },
+		ModelDigest: func(context.Context, string) (string, string, error) { return weightsDigest, "file", nil },
 	}
 	if b.options != nil {
 		b.options(&o)

@@ -34,6 +34,12 @@ type rowEstimate struct{ requests, prompt, output int }
 
 func (e rowEstimate) pass() int { return e.prompt + e.output }
 
+// dryPass is what a pass came to that was run without a backend.
+type dryPass struct {
+	rowEstimate
+	line bool // a prompt of it is fitted by the session's line
+}
+
 const (
 	// fewBytes is how few bytes a token of fixed text has, code and prose together, on a tokenizer that is bad at it.
 	fewBytes = 2.5
@@ -52,13 +58,15 @@ func (r *run) expect(ctx context.Context, s *session) Estimate {
 		return e // neither money nor a ceiling is in play
 	}
 	batches := map[int]bool{}
+	line := false
 	for i := range r.rows {
 		row := &r.rows[i]
 		one := r.dry(ctx, s, row, r.state[i].program, batches)
-		e.rows[row.Key] = one
+		e.rows[row.Key] = one.rowEstimate
 		if r.state[i].kept != nil {
 			continue
 		}
+		line = line || one.line
 		e.Requests += row.Passes * one.requests
 		e.Prompt += row.Passes * one.prompt
 		e.Output += row.Passes * one.output
@@ -71,7 +79,7 @@ func (r *run) expect(ctx context.Context, s *session) Estimate {
 	e.Requests += 3
 	e.Prompt += probeTokens
 	e.Output += 3 * 2
-	if r.common(s) {
+	if line {
 		e.Output += 2 * len(commonWords)
 		e.Requests += len(commonWords)
 		for _, words := range commonWords {
@@ -83,7 +91,7 @@ func (r *run) expect(ctx context.Context, s *session) Estimate {
 
 // dry runs a pass of a row against a host that only adds up. A program that can't be run so is taken for what the suite says
 // that it needs.
-func (r *run) dry(ctx context.Context, s *session, row *RowPlan, program Program, batches map[int]bool) rowEstimate {
+func (r *run) dry(ctx context.Context, s *session, row *RowPlan, program Program, batches map[int]bool) dryPass {
 	ctx, cancel := context.WithTimeout(ctx, dryRun)
 	defer cancel()
 	wide := *row
@@ -92,9 +100,9 @@ func (r *run) dry(ctx context.Context, s *session, row *RowPlan, program Program
 	err := program.Run(ctx, h, builtins.Point{Params: row.params, Point: row.Point, Metrics: metricNames(row.workload)})
 	var skip *builtins.SkipError
 	if err != nil && !errors.As(err, &skip) {
-		return rowEstimate{requests: row.Need.Parallel, prompt: row.Need.Prompt, output: row.Need.Output * row.Need.Parallel}
+		return dryPass{rowEstimate{requests: row.Need.Parallel, prompt: row.Need.Prompt, output: row.Need.Output * row.Need.Parallel}, r.common(s)}
 	}
-	return h.sum
+	return dryPass{h.sum, h.line}
 }
 
 // dryHost is a rehearsal that adds up what a backend would be sent.
@@ -103,6 +111,7 @@ type dryHost struct {
 	r       *run
 	s       *session
 	sum     rowEstimate
+	line    bool // a prompt is fitted by the session's line
 	batches map[int]bool
 }
 
@@ -133,18 +142,22 @@ func (h *dryHost) Prompt(ctx context.Context, spec builtins.PromptSpec) (builtin
 	return p, nil
 }
 
-// fit adds the requests that fittedByServer makes for a prompt of its own.
+// fit adds the most requests that fittedByServer makes for a prompt of its own.
 func (h *dryHost) fit(target int) {
 	switch {
-	case h.s.caps.Tokenizer != nil, h.s.caps.Counter != nil, h.r.common(h.s) && target > leastCommon:
+	case h.s.caps.Tokenizer != nil, h.s.caps.Counter != nil:
+	case h.r.common(h.s) && target > leastCommon:
+		h.line = true
 	case target > mostCounted:
-		h.sum.requests += 2
-		h.sum.prompt += int(usualPerWord*3000) + 2*templateTokens
-		h.sum.output += 4
+		for _, words := range pieceWords {
+			h.sum.requests++
+			h.sum.prompt += int(usualPerWord*float64(words)) + templateTokens
+			h.sum.output += 2
+		}
 	default:
-		h.sum.requests += 3
-		h.sum.prompt += 3 * target
-		h.sum.output += 6
+		h.sum.requests += fitTries
+		h.sum.prompt += fitTries * target
+		h.sum.output += 2 * fitTries
 	}
 }
 

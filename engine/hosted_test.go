@@ -401,7 +401,7 @@ func TestEstimate(t *testing.T) {
 	}
 	e := plan.Estimate
 	prompt, output := c.prompt, c.output
-	if got := len(c.prompts); e.Requests < got || e.Requests > got+8 {
+	if got := len(c.prompts); e.Requests < got || e.Requests > 2*got {
 		t.Errorf("%d requests expected, %d made", e.Requests, got)
 	}
 	if e.Prompt < prompt || e.Prompt > 2*prompt || e.Output < output || e.Output > output+100 {
@@ -413,6 +413,20 @@ func TestEstimate(t *testing.T) {
 	}
 	if _, ok := (engine.Estimate{Prompt: 5}).USD(); ok {
 		t.Error("a cost without a price")
+	}
+}
+
+// TestEstimateOfShortPrompts: texts that only long prompts are fitted by are not in the estimate of a run that has none.
+func TestEstimateOfShortPrompts(t *testing.T) {
+	for _, workload := range []string{"short", "talk", "many/4"} {
+		c := &serviceConf{}
+		var plan engine.Plan
+		runService(t, c, drivers.Hosted, func(o *engine.Options) {
+			o.Workloads, o.Watch.Planned = []string{workload}, func(p engine.Plan) { plan = p }
+		})
+		if e := plan.Estimate; e.Prompt < c.prompt || e.Prompt > 2*c.prompt+500 {
+			t.Errorf("%s: %d prompt tokens expected, %d sent", workload, e.Prompt, c.prompt)
+		}
 	}
 }
 

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"strings"
 
 	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/internal/record"
@@ -102,6 +104,19 @@ func modelKnows(m *record.Model, field string) bool {
 	return m.PrefixDigest != ""
 }
 
+// digestPattern is a SHA-256 in the forms that backends write it in.
+var digestPattern = regexp.MustCompile(`^(?i:sha256[:-])?([0-9a-fA-F]{64})$`)
+
+// digestForm brings a SHA-256 to the one form of results, "sha256:" and 64 small hex digits, so that equal weights have equal
+// digests whatever serves them; "" for all else, which then counts as not known.
+func digestForm(text string) string {
+	m := digestPattern.FindStringSubmatch(text)
+	if m == nil {
+		return ""
+	}
+	return "sha256:" + strings.ToLower(m[1])
+}
+
 // digest hashes the weights, where nobody has named their digest. It comes after the last timed pass.
 func (r *run) digest(ctx context.Context, ran bool) {
 	m := &r.result.Model
@@ -125,7 +140,10 @@ func (r *run) digest(ctx context.Context, ran bool) {
 			r.result.Reasons[field] = r.redactText(fmt.Sprintf("hashing the weights failed: %v", err))
 			return
 		}
-		m.Digest, m.DigestKind = digest, kind
+		if m.Digest, m.DigestKind = digestForm(digest), kind; m.Digest == "" {
+			r.result.Reasons[field] = "what was hashed gave no SHA-256"
+			return
+		}
 		delete(r.result.Reasons, field)
 	}
 }

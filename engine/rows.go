@@ -29,7 +29,7 @@ func figures() []figure {
 	return []figure{
 		{"ttft_ms", each(func(m *measured) measure.Value { return m.TTFT }), func(r *record.Row) **float64 { return &r.TTFTms }, true},
 		{"ttfa_ms", each(func(m *measured) measure.Value { return m.TTFA }), func(r *record.Row) **float64 { return &r.TTFAms }, false},
-		{"prefill_tps", each(func(m *measured) measure.Value { return m.prefill }), func(r *record.Row) **float64 { return &r.PrefillTPS }, true},
+		{"prefill_tps", prefillOf, func(r *record.Row) **float64 { return &r.PrefillTPS }, true},
 		{"decode_tps", each(func(m *measured) measure.Value { return m.Decode }), func(r *record.Row) **float64 { return &r.DecodeTPS }, true},
 		{"wall_ms", wallOf, func(r *record.Row) **float64 { return &r.Wallms }, false},
 		{"prefix_cache_hit_rate", hitRate, func(r *record.Row) **float64 { return &r.HitRate }, false},
@@ -57,6 +57,25 @@ func turnFigures() []figure {
 		{"warm_ttft_ms", ttftWhere(true), func(r *record.Row) **float64 { return &r.WarmTTFTms }, false},
 		{"cold_ttft_ms", ttftWhere(false), func(r *record.Row) **float64 { return &r.ColdTTFTms }, false},
 	}
+}
+
+// prefillOf is the median prefill rate of a pass: of the requests for which there may be one. By the client's estimate these
+// are the cold prompts: a turn that goes on with a conversation has none, and its lack says nothing against the others.
+func prefillOf(p *passResult) measure.Value {
+	var vs, warm []measure.Value
+	for i := range p.samples {
+		switch m := &p.samples[i]; {
+		case m.Failed():
+		case m.Cold == measure.Reuse && !m.prefill.Known:
+			warm = append(warm, m.prefill)
+		default:
+			vs = append(vs, m.prefill)
+		}
+	}
+	if len(vs) == 0 {
+		vs = warm
+	}
+	return measure.Median(vs)
 }
 
 // each is the median over the requests of a pass that did not fail.

@@ -329,7 +329,10 @@ func (r *run) describeSession(s *session) {
 	for field, why := range i.WhyNot {
 		r.result.Reasons[field] = r.redactText(why)
 	}
-	m := record.Model{Ref: fileName(i.Model.Ref), Name: fileName(i.Model.Name), Quant: i.Model.Quant, Digest: i.Model.Digest, DigestKind: i.Model.DigestKind}
+	m := record.Model{Ref: fileName(i.Model.Ref), Name: fileName(i.Model.Name), Quant: i.Model.Quant}
+	if sum := digestForm(i.Model.Digest); sum != "" {
+		m.Digest, m.DigestKind = sum, i.Model.DigestKind
+	}
 	if i.Model.SizeBytes > 0 {
 		m.SizeBytes = &i.Model.SizeBytes
 	}

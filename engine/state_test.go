@@ -192,12 +192,25 @@ func TestModelIsIdentified(t *testing.T) {
 	s := load(t, "1", nil)
 	layers, params := 28, int64(8e9)
 	known := engine.Identity{Model: record.Model{Format: "gguf", Layers: &layers, Parameters: &params, Quant: "Q8_0", PrefixDigest: "sha256:11"}, Reasons: map[string]string{"experts": "dense"}}
-	digest := func(context.Context, string) (string, string, error) { return "sha256:00", "of the file", nil }
+	digest := func(context.Context, string) (string, string, error) {
+		return strings.TrimPrefix(weightsDigest, "sha256:"), "of the file", nil
+	}
 	quantless := func(spec drivers.Spec) drivers.Spec {
 		open := spec.Open
 		spec.Open = func(ctx context.Context, c drivers.Config, n drivers.Need) (drivers.Session, error) {
 			s, err := open(ctx, c, n)
 			return elsewhere{s, func(i drivers.Info) drivers.Info { i.Model.Quant = ""; return i }}, err
+		}
+		return spec
+	}
+	named := func(spec drivers.Spec, digest string) drivers.Spec {
+		open := spec.Open
+		spec.Open = func(ctx context.Context, c drivers.Config, n drivers.Need) (drivers.Session, error) {
+			s, err := open(ctx, c, n)
+			return elsewhere{s, func(i drivers.Info) drivers.Info {
+				i.Model.Digest, i.Model.DigestKind = digest, "its own"
+				return i
+			}}, err
 		}
 		return spec
 	}
@@ -209,11 +222,21 @@ func TestModelIsIdentified(t *testing.T) {
 		check    func(*record.Result) bool
 	}{
 		{"all is known", func(*engine.Options) {}, true, map[string]string{"model.experts": "dense", "model.architecture": "neither"}, func(r *record.Result) bool {
-			return *r.Model.Layers == 28 && *r.Model.Parameters == 8e9 && r.Model.Quant == "Q4_K_M" && r.Model.Digest == "sha256:00" && r.Model.PrefixDigest == "sha256:11"
+			return *r.Model.Layers == 28 && *r.Model.Parameters == 8e9 && r.Model.Quant == "Q4_K_M" && r.Model.Digest == weightsDigest && r.Model.PrefixDigest == "sha256:11"
 		}},
 		{"no digest", func(o *engine.Options) {
 			o.ModelDigest = func(context.Context, string) (string, string, error) { return "", "", errors.New("a bad disk") }
 		}, false, map[string]string{"model.digest": "a bad disk"}, nil},
+		{"a digest of another kind", func(o *engine.Options) {
+			o.ModelDigest = func(context.Context, string) (string, string, error) { return "md5:00", "", nil }
+		}, false, map[string]string{"model.digest": "no SHA-256"}, nil},
+		{"the backend names it in hex", func(o *engine.Options) { o.Spec, o.ModelDigest = named(o.Spec, strings.Repeat("0A", 32)), nil }, true, nil, func(r *record.Result) bool {
+			return r.Model.Digest == "sha256:"+strings.Repeat("0a", 32) && r.Model.DigestKind == "its own"
+		}},
+		{"the backend names it as a file", func(o *engine.Options) {
+			o.Spec, o.ModelDigest = named(o.Spec, "sha256-"+strings.Repeat("0a", 32)), nil
+		}, true, nil, func(r *record.Result) bool { return r.Model.Digest == "sha256:"+strings.Repeat("0a", 32) }},
+		{"the backend names a part of it", func(o *engine.Options) { o.Spec = named(o.Spec, "sha256:0a0a0a0a0a0a") }, true, nil, func(r *record.Result) bool { return r.Model.Digest == weightsDigest }},
 		{"nothing hashes", func(o *engine.Options) { o.ModelDigest = nil }, false, map[string]string{"model.digest": "not readable"}, nil},
 		{"no quantisation", func(o *engine.Options) { o.Spec, o.Identify = quantless(o.Spec), nil }, false, map[string]string{"model.quant": "not readable from here", "model.layers": "not readable"}, nil},
 		{"quantisation by the header", func(o *engine.Options) { o.Spec = quantless(o.Spec) }, false, nil, func(r *record.Result) bool { return r.Model.Quant == "Q8_0" }},
@@ -243,6 +266,9 @@ func TestModelIsIdentified(t *testing.T) {
 				res, err := engine.Run(t.Context(), o)
 				if err != nil {
 					t.Fatal(err)
+				}
+				if d := res.Model.Digest; d != "" && len(d) != len(weightsDigest) {
+					t.Errorf("digest %q", d)
 				}
 				want := c.rankable || c.name == "quantisation by the header"
 				if res.Rows[0].Rankable != want || res.Rankable != want {
@@ -323,7 +349,7 @@ func TestRankedAfterResume(t *testing.T) {
 		if first.Rows[0].Rankable || first.Rows[0].Reasons["rankable"] == "" || first.Model.Digest != "" {
 			t.Fatalf("%+v", first.Rows[0].Reasons)
 		}
-		second := run(first, "sha256:00", "short", "talk")
+		second := run(first, weightsDigest, "short", "talk")
 		if len(second.Rows) != 2 || !second.Rows[0].Rankable || second.Rows[0].Reasons["rankable"] != "" || second.Rows[0].Passes != first.Rows[0].Passes {
 			t.Errorf("%t %v", second.Rows[0].Rankable, second.Rows[0].Reasons)
 		}

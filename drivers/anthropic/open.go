@@ -96,6 +96,6 @@ func list(ctx context.Context, client *httpx.Client) ([]string, error) {
 
 // tolerable reports whether the service may be used although its list of models can't be read: gateways have none.
 func tolerable(err error) bool {
-	return !slices.ContainsFunc([]error{drivers.ErrUnreachable, drivers.ErrAuth, drivers.ErrOverloaded, drivers.ErrRateLimited, drivers.ErrTimeout, drivers.ErrReset, context.Canceled},
+	return !slices.ContainsFunc([]error{drivers.ErrUnreachable, drivers.ErrAuth, drivers.ErrOverloaded, drivers.ErrNoCredit, drivers.ErrRateLimited, drivers.ErrTimeout, drivers.ErrReset, context.Canceled},
 		func(kind error) bool { return errors.Is(err, kind) })
 }

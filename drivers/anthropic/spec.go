@@ -8,6 +8,7 @@ package anthropic
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -127,7 +128,10 @@ func contextMax(c drivers.Config) (int, error) {
 
 // explain says what to do about an error of Open.
 func explain(where string, err error) error {
+	var untrusted *tls.CertificateVerificationError
 	switch {
+	case errors.As(err, &untrusted):
+		return fmt.Errorf("%s: %w; where a proxy or a gateway has a certificate of its own, SSL_CERT_FILE names the file of its authority", where, err)
 	case errors.Is(err, drivers.ErrUnreachable):
 		return fmt.Errorf("%s: %w; is there a way to it from here? HTTPS_PROXY is honoured", where, err)
 	case errors.Is(err, drivers.ErrAuth):

@@ -254,6 +254,8 @@ func checkStatus(t *testing.T, s *Suite) {
 		{404, `{"error":"model 'x' not found"}`, drivers.ErrModelNotFound},
 		{413, ``, drivers.ErrContextLength},
 		{429, `{"detail":"slow down"}`, drivers.ErrRateLimited},
+		{429, `{"error":{"message":"You exceeded your current quota","type":"insufficient_quota"}}`, drivers.ErrNoCredit},
+		{402, `{"error":{"message":"Insufficient Balance"}}`, drivers.ErrNoCredit},
 		{500, strings.Repeat("x", 100_000), drivers.ErrServer},
 		{503, `{"error":{"message":"Loading model"}}`, drivers.ErrOverloaded},
 		{529, `busy`, drivers.ErrOverloaded},
@@ -275,6 +277,9 @@ func checkStatus(t *testing.T, s *Suite) {
 	}
 }
 
+// promptly is how late a stream may return on a machine that has other work to do; a defect is seconds or for ever.
+const promptly = 3 * time.Second
+
 func checkCancel(t *testing.T, s *Suite) {
 	b := s.open(t)
 	for _, c := range []struct {
@@ -290,7 +295,7 @@ func checkCancel(t *testing.T, s *Suite) {
 		if !errors.Is(err, context.Canceled) || !errors.Is(derr, context.Canceled) || rec.Outcome != stream.Canceled {
 			t.Errorf("%s: stream: %v, decode: %v, outcome %s", c.name, err, derr, rec.Outcome)
 		}
-		if took > 100*time.Millisecond {
+		if took > promptly {
 			t.Errorf("%s: it took %v to return", c.name, took)
 		}
 		if !b.srv.Gone(2 * time.Second) {
@@ -322,7 +327,7 @@ func checkDeadlines(t *testing.T, s *Suite) {
 		if !errors.Is(err, drivers.ErrTimeout) || !errors.Is(derr, drivers.ErrTimeout) || rec.Outcome != stream.Deadline {
 			t.Errorf("%s: stream: %v, decode: %v, outcome %s", c.name, err, derr, rec.Outcome)
 		}
-		if took := time.Since(began); took < 70*time.Millisecond || took > 600*time.Millisecond {
+		if took := time.Since(began); took < 70*time.Millisecond || took > promptly {
 			t.Errorf("%s: returned after %v, want about 80ms", c.name, took)
 		}
 		if !b.srv.Gone(2 * time.Second) {
@@ -331,8 +336,8 @@ func checkDeadlines(t *testing.T, s *Suite) {
 	}
 	// A stream that goes on is not cut by the deadline of its first byte.
 	r := Ask()
-	r.FirstByteWithin = 60 * time.Millisecond
-	if _, got, err, derr := b.run(t.Context(), t, Script{Writes: s.Good, Pause: 30 * time.Millisecond}, r); err != nil || derr != nil || text(got) != s.Text {
+	r.FirstByteWithin = 600 * time.Millisecond
+	if _, got, err, derr := b.run(t.Context(), t, Script{Writes: s.Good, Pause: 200 * time.Millisecond}, r); err != nil || derr != nil || text(got) != s.Text {
 		t.Errorf("a slow stream: %v, %v, %q", err, derr, text(got))
 	}
 }

@@ -3,6 +3,7 @@ package hosted
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 
@@ -69,13 +70,16 @@ func (s *session) prepare(ctx context.Context, c drivers.Config, contextMax int)
 
 // tolerable reports whether a service may be used although its list of models can't be read: gateways have none.
 func tolerable(err error) bool {
-	return !errors.Is(err, drivers.ErrUnreachable) && !errors.Is(err, drivers.ErrAuth) && !errors.Is(err, drivers.ErrOverloaded) &&
+	return !errors.Is(err, drivers.ErrUnreachable) && !errors.Is(err, drivers.ErrAuth) && !errors.Is(err, drivers.ErrOverloaded) && !errors.Is(err, drivers.ErrNoCredit) &&
 		!errors.Is(err, drivers.ErrTimeout) && !errors.Is(err, drivers.ErrReset) && !errors.Is(err, context.Canceled) && !errors.Is(err, drivers.ErrRateLimited)
 }
 
 // explain says what to do about an error of Open.
 func (v service) explain(base string, err error) error {
+	var untrusted *tls.CertificateVerificationError
 	switch {
+	case errors.As(err, &untrusted):
+		return fmt.Errorf("%s: %w; where a proxy or a gateway has a certificate of its own, SSL_CERT_FILE names the file of its authority", base, err)
 	case errors.Is(err, drivers.ErrUnreachable):
 		return fmt.Errorf("%s: %w; is there a way to it from here? HTTPS_PROXY is honoured", base, err)
 	case errors.Is(err, drivers.ErrAuth):

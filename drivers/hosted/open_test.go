@@ -5,6 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -118,6 +122,7 @@ func TestOpenErrors(t *testing.T) {
 		{"a wrong key", "x", status(401, `{"error":{"message":"Invalid API Key sk-test-123456"}}`), nil, drivers.ErrAuth, []string{"GROQ_API_KEY", "***"}},
 		{"down", "x", status(503, `{"error":"down"}`), nil, drivers.ErrOverloaded, []string{"try again later"}},
 		{"refused for its limits", "x", status(429, `slow`), nil, drivers.ErrRateLimited, []string{"try again later"}},
+		{"no money", "x", status(402, `{"error":{"message":"Insufficient Balance"}}`), nil, drivers.ErrNoCredit, []string{"Insufficient Balance"}},
 		{"no list, no model", "", status(404, `nothing`), nil, drivers.ErrNoModel, []string{"lists none"}},
 		{"a page", "", drivertest.Script{Header: map[string]string{"Content-Type": "text/html"}, Writes: []string{"<html>login</html>"}}, nil, drivers.ErrNoModel, nil},
 		{"a bad option", "x", models, map[string]string{"model-context": "lots"}, nil, []string{"model-context", "lots"}},
@@ -384,6 +389,44 @@ func TestPace(t *testing.T) {
 	}
 	if wait, _ := pacer.Pace(1, 10, 10); wait != 0 {
 		t.Errorf("a small request: %v", wait)
+	}
+}
+
+// TestNoCredit: a service without credit refuses with the status of a rate limit, and no wait helps.
+func TestNoCredit(t *testing.T) {
+	refusal := drivertest.JSON(`{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","code":"insufficient_quota"}}`)
+	refusal.Status = 429
+	srv := drivertest.NewServer(t, map[string]drivertest.Script{
+		"GET /v1/models": drivertest.JSON(`{"data":[{"id":"m"}]}`), "POST /v1/chat/completions": refusal,
+	})
+	cfg := config(srv.URL)
+	cfg.Model, cfg.APIKey = "m", drivers.NewSecret("sk-test-123456")
+	s, err := open(t, "openai", cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := s.Stream(t.Context(), hello())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Decode(rec); !errors.Is(err, drivers.ErrNoCredit) || !strings.Contains(err.Error(), "check your plan") {
+		t.Errorf("decode: %v", err)
+	}
+	if wait, why := drivers.CapsOf(s).Pacer.Pace(1, 1000, 100); wait != 0 {
+		t.Errorf("waits %v: %s", wait, why)
+	}
+}
+
+// TestUntrusted: an unknown certificate is told from a service that is out of reach.
+func TestUntrusted(t *testing.T) {
+	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS()
+	defer srv.Close()
+	cfg := config(srv.URL)
+	cfg.Model, cfg.APIKey = "m", drivers.NewSecret("k")
+	if _, err := open(t, "openai", cfg); err == nil || !strings.Contains(err.Error(), "SSL_CERT_FILE") || strings.Contains(err.Error(), "HTTPS_PROXY") {
+		t.Errorf("%v", err)
 	}
 }
 

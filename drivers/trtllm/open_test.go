@@ -376,7 +376,7 @@ func TestDetect(t *testing.T) {
 	defer l.Close()
 	began := time.Now()
 	found, err = Spec().Detect(t.Context(), drivers.Config{URL: "http://" + l.Addr().String(), Clock: clock.New()})
-	if took := time.Since(began); err != nil || len(found) != 0 || took > 1500*time.Millisecond {
+	if took := time.Since(began); err != nil || len(found) != 0 || took > 5*time.Second {
 		t.Errorf("%v, %+v after %v", err, found, took)
 	}
 }

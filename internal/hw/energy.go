@@ -28,6 +28,8 @@ func (w *Sampler) Sensor() (name, why string) {
 		return "", "nvidia-smi does not tell the power draw"
 	case len(gpus) > 0 || w.cards:
 		return "", "no counter covers this machine's GPU"
+	case w.mayMiss():
+		return "", "nvidia-smi has not answered, so that there may be a GPU that no counter covers"
 	}
 	for _, s := range system {
 		if s.CPUEnergy != nil {
@@ -35,6 +37,12 @@ func (w *Sampler) Sensor() (name, why string) {
 		}
 	}
 	return "", cmp.Or(reasons["cpu_energy_uj"], "no sensor of power or energy can be read")
+}
+
+func (w *Sampler) mayMiss() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.unsure
 }
 
 func plural(n int, what string) string {

@@ -63,7 +63,8 @@ func TestSlowDriverIsWatched(t *testing.T) {
 		line := "0" + strings.Repeat(", 90", len(nvidiaSampled)) + "\n"
 		began := time.Now()
 		out, in := io.Pipe()
-		s := source{files: fstest.MapFS{}, run: sleepy(3*time.Second, line), follow: func(ctx context.Context, _ string, _ ...string) (io.ReadCloser, error) {
+		files := fstest.MapFS{"sys/class/powercap/intel-rapl:0/name": {Data: []byte("package-0")}, "sys/class/powercap/intel-rapl:0/energy_uj": {Data: []byte("5")}}
+		s := source{files: files, run: sleepy(3*time.Second, line), follow: func(ctx context.Context, _ string, _ ...string) (io.ReadCloser, error) {
 			context.AfterFunc(ctx, func() { in.Close() })
 			return out, nil
 		}}
@@ -71,6 +72,10 @@ func TestSlowDriverIsWatched(t *testing.T) {
 		w.Ready(t.Context())
 		if waited := time.Since(began); waited > readyWithin {
 			t.Errorf("the run waits for %s", waited)
+		}
+		// The processor's energy alone is not that of the machine.
+		if name, why := w.Sensor(); name != "" || !strings.Contains(why, "nvidia-smi has not answered") {
+			t.Errorf("sensor %q, %q", name, why)
 		}
 		time.Sleep(4 * time.Second)
 		if _, err := io.WriteString(in, line); err != nil {

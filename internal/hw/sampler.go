@@ -91,6 +91,7 @@ type Sampler struct {
 
 	mu        sync.Mutex
 	following bool // an nvidia-smi goes on printing
+	unsure    bool // nvidia-smi has not answered, or has failed: there may be GPUs that nobody sees
 	series    Series
 }
 
@@ -105,7 +106,7 @@ func watch(ctx context.Context, s source, now func() time.Duration, every time.D
 		Schema: SeriesSchema, EveryMs: every.Milliseconds(), System: []SystemSample{}, GPUs: []GPUSample{}, Reasons: map[string]string{},
 	}}
 	r := newReader(s)
-	w.cpus, w.cards = r.cpus, r.cards
+	w.cpus, w.cards, w.unsure = r.cpus, r.cards, true
 	var looked sync.WaitGroup
 	looked.Add(2)
 	began := now()
@@ -228,6 +229,9 @@ func (w *Sampler) nvidia(ctx context.Context, s source, every time.Duration, loo
 	rows, names, err := s.queryNvidiaNames(once, fields)
 	cancel()
 	w.enter(rows)
+	w.mu.Lock()
+	w.unsure = err != nil && !errors.Is(err, errNoTool) && !errors.Is(err, errNoDevices)
+	w.mu.Unlock()
 	looked()
 	if err == nil && s.follow == nil {
 		err = errors.New("this machine is a recorded one")

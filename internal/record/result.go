@@ -89,9 +89,9 @@ type Backend struct {
 type Model struct {
 	Ref        string `json:"ref"`
 	Name       string `json:"name"`
-	Quant      string `json:"quant"`       // empty where not known
-	Digest     string `json:"digest"`      // empty where not known
-	DigestKind string `json:"digest_kind"` // what was hashed
+	Quant      string `json:"quant"`                                                // empty where not known
+	Digest     string `json:"digest" jsonschema:"pattern=^(sha256:[0-9a-f]{64})?$"` // sha256:… of the weights, in this form whatever serves them; empty where not known
+	DigestKind string `json:"digest_kind"`                                          // what was hashed
 	SizeBytes  *int64 `json:"size_bytes"`
 	ContextMax *int   `json:"context_max"` // tokens
 
@@ -102,9 +102,9 @@ type Model struct {
 	QuantTypes    map[string]int64 `json:"quant_types"`     // elements of all tensors by their storage type; packed integers count as they are stored
 	BitsPerWeight *float64         `json:"bits_per_weight"` // bytes on the disk, headers and all, a parameter
 	Layers        *int             `json:"layers"`
-	Experts       *int             `json:"experts"`       // a layer; null for a dense model
-	ExpertsUsed   *int             `json:"experts_used"`  // for each token
-	PrefixDigest  string           `json:"prefix_digest"` // known before the first request; it proves less than digest
+	Experts       *int             `json:"experts"`                                                     // a layer; null for a dense model
+	ExpertsUsed   *int             `json:"experts_used"`                                                // for each token
+	PrefixDigest  string           `json:"prefix_digest" jsonschema:"pattern=^(sha256:[0-9a-f]{64})?$"` // sha256:…, known before the first request; it proves less than digest
 	PrefixKind    string           `json:"prefix_digest_kind"`
 }
 

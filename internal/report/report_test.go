@@ -294,3 +294,20 @@ func TestEveryFlagHasWords(t *testing.T) {
 		}
 	}
 }
+
+// A rate that stands on tokens spread over events must not look like one that stands on counted ones.
+func TestSpreadTokensAreMarked(t *testing.T) {
+	for _, how := range []string{"stated", "one a token", "estimated", "estimated, one a token"} {
+		r := full()
+		r.Rows = r.Rows[:1]
+		r.Rows[0].TokensHow = how
+		var out bytes.Buffer
+		if err := Table(&out, r, Style{Width: 80}); err != nil {
+			t.Fatal(err)
+		}
+		want := strings.HasPrefix(how, "estimated")
+		if got := strings.Contains(out.String(), "≈"); got != want || strings.Contains(out.String(), "spread over the events") != want {
+			t.Errorf("%s: marked %v, want %v\n%s", how, got, want, out.String())
+		}
+	}
+}

@@ -59,6 +59,7 @@ type table struct {
 	seen      map[string]int // footnote numbers by text
 	notes     []string
 	estimated bool // a prefill rate is marked as estimated
+	shared    bool // a rate or latency of tokens is marked as estimated
 	spreads   bool // a spread is shown
 }
 
@@ -186,6 +187,9 @@ func (t *table) cell(r rowView, c column, spread bool) string {
 	if c.name == "prefill_tps" && strings.Contains(r.PrefillHow, "estimated") {
 		text, t.estimated = "≈"+text, true
 	}
+	if strings.Contains(r.TokensHow, "estimated") && slices.Contains([]string{"decode_tps", "decode_p50_latency_ms", "decode_p95_latency_ms"}, c.name) {
+		text, t.shared = "≈"+text, true
+	}
 	if ratio, ok := r.spread(v); ok && spread {
 		text, t.spreads = text+" ±"+percent(ratio), true
 	}
@@ -287,6 +291,9 @@ func (t *table) legend() {
 	}
 	if t.estimated {
 		t.wrapped(dim, "≈ ", "estimated from two times to the first token; the server does not state its prefill time")
+	}
+	if t.shared {
+		t.wrapped(dim, "≈ ", "of decode and of a token: the server does not say how many tokens each event holds; they are spread over the events")
 	}
 	for i, note := range t.notes {
 		t.wrapped(dim, superscript(i+1)+" ", "not known: "+note)

@@ -157,7 +157,7 @@ func TestLookIsOver(t *testing.T) {
 			}),
 			spec("failing", func(context.Context, drivers.Config) ([]drivers.Found, error) { return nil, errors.New("no luck") }),
 		}, target{})
-		if took := time.Since(began); took > 2*time.Second {
+		if took := time.Since(began); took > 8*time.Second {
 			t.Errorf("looking took %v", took)
 		}
 		if err != nil || !errors.Is(answers[0].err, errLate) || !errors.Is(answers[1].err, errLate) || answers[2].err != nil || len(answers[2].found) != 1 || answers[3].err == nil {
@@ -270,7 +270,7 @@ func TestSilentPorts(t *testing.T) {
 	a := &app{&Process{Env: func(string) string { return "" }, Executable: func() (string, error) { return "x", nil }}}
 	began := time.Now()
 	answers, err := a.look(t.Context(), reg.Specs(), target{})
-	if took := time.Since(began); took > detectWithin+300*time.Millisecond {
+	if took := time.Since(began); took > detectWithin+3*time.Second {
 		t.Errorf("looking took %v", took)
 	}
 	if err != nil {

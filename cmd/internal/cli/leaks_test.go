@@ -84,12 +84,31 @@ func marked() hw.Machine {
 	})
 }
 
+// babbling is a machine whose nvidia-smi fails, and names all the marks with it.
+func babbling() hw.Machine {
+	const words = "Unable to determine the device handle for GPU " + markBus + " (GPU-" + markUUID + ") of /home/" + markUser + "/x on " + markHost
+	run := func(_ context.Context, name string, args ...string) (string, error) {
+		switch {
+		case name != "nvidia-smi":
+			return "", errors.New(name + ": not installed")
+		case len(args) > 0 && strings.HasPrefix(args[0], "--query-gpu=index,"): // once, for the sampler
+			return "0" + strings.Repeat(", 1", strings.Count(args[0], ",")) + "\n", nil
+		}
+		return words, errors.New("run nvidia-smi: exit status 9")
+	}
+	return hw.Replay(fstest.MapFS{}, run, func(context.Context, string, ...string) (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader(strings.Repeat(words+"\n", 20))), nil
+	})
+}
+
 // inside runs the command line in memory on the marked machine. The user's home folder has the mark of the user; data and
 // cache are apart from it, since the program tells the user where it has put what.
 type inside struct {
 	t    *testing.T
 	root string
 	out  bytes.Buffer // of all commands, stdout and stderr
+
+	babbles bool // the machine's tools fail, and say of what
 }
 
 func (i *inside) home() string { return filepath.Join(i.root, "home", markUser) }
@@ -104,6 +123,9 @@ func (i *inside) do(args ...string) string {
 	p := OS()
 	p.Args, p.Stdout, p.Stderr, p.Env = args, &out, &errs, func(k string) string { return env[k] }
 	p.Home, p.Machine = i.home, marked()
+	if i.babbles {
+		p.Machine = babbling()
+	}
 	p.OutTTY, p.ErrTTY, p.LimitMemory = false, false, nil
 	if code := Main(p); code != exitOK {
 		i.t.Fatalf("%v: exit code %d\n%s%s", args, code, out.String(), errs.String())
@@ -160,6 +182,13 @@ func TestNothingOfTheMachineLeaks(t *testing.T) {
 	if !bytes.Contains(first.Fingerprint, []byte("NVIDIA Marked GPU")) || len(first.Environment.Series) != 1 || first.Rows[0].Energy == nil {
 		t.Errorf("the marked machine was not the one that was read: %s", first.Fingerprint)
 	}
+	i.babbles = true
+	if failed := bench(); failed.FP != "" || !strings.Contains(failed.Reasons["fp"], "Unable to determine") || !strings.Contains(string(failed.Environment.Before), "Unable to determine") {
+		t.Errorf("fp %q, %v: the tool's words are not there, cleaned or not", failed.FP, failed.Reasons)
+	}
+	i.do("detect")
+	i.do("detect", "--json")
+	i.babbles = false
 	i.do("runs")
 	i.do("runs", "--json")
 	i.do("explain", first.RunID, "W1")

@@ -31,7 +31,20 @@ func (a *app) machine() hw.Machine {
 func (b *benchRun) aboutMachine(opt *engine.Options, folder *store.Run) {
 	m := b.machine()
 	var ctx context.Context
-	read := sync.OnceValue(func() hw.Fingerprint { return m.ReadPatiently(ctx) })
+	// A reason may quote what a tool has said, and tools name devices, folders and people.
+	words := b.redaction()
+	clean := func(reasons map[string]string) map[string]string {
+		cleaned := make(map[string]string, len(reasons))
+		for field, why := range reasons {
+			cleaned[field] = words.text(why)
+		}
+		return cleaned
+	}
+	read := sync.OnceValue(func() hw.Fingerprint {
+		fp := m.ReadPatiently(ctx)
+		fp.Reasons = clean(fp.Reasons)
+		return fp
+	})
 	var once sync.Mutex
 	look := func(c context.Context) hw.Fingerprint {
 		once.Lock()
@@ -40,10 +53,14 @@ func (b *benchRun) aboutMachine(opt *engine.Options, folder *store.Run) {
 		return read()
 	}
 	opt.Fingerprint = func(ctx context.Context) (json.RawMessage, error) { return json.Marshal(look(ctx)) }
-	opt.State = m.State
+	opt.State = func(ctx context.Context) (json.RawMessage, error) {
+		state := m.ReadState(ctx)
+		state.Reasons = clean(state.Reasons)
+		return json.Marshal(state)
+	}
 	opt.FP = func(ctx context.Context) (string, error) { return b.fp(look(ctx)) }
 	opt.Observe = func(ctx context.Context, now func() time.Duration) *engine.Observer {
-		return observer(m.Watch(ctx, now))
+		return observer(m.Watch(ctx, now), clean)
 	}
 	opt.SaveSeries = folder.SaveSeries
 	opt.Identify = identify
@@ -71,7 +88,7 @@ func (b *benchRun) fp(machine hw.Fingerprint) (string, error) {
 }
 
 // observer lets the engine use a sampler.
-func observer(s *hw.Sampler) *engine.Observer {
+func observer(s *hw.Sampler, clean func(map[string]string) map[string]string) *engine.Observer {
 	return &engine.Observer{
 		Ready: s.Ready,
 		Flags: func(streams []engine.Span) []record.Flag {
@@ -85,8 +102,16 @@ func observer(s *hw.Sampler) *engine.Observer {
 			}
 			return flags
 		},
-		Joules: s.Joules, Sensor: s.Sensor,
-		Stop: func() any { return s.Stop() },
+		Joules: s.Joules,
+		Sensor: func() (name, why string) {
+			name, why = s.Sensor()
+			return name, clean(map[string]string{"": why})[""]
+		},
+		Stop: func() any {
+			seen := s.Stop()
+			seen.Reasons = clean(seen.Reasons)
+			return seen
+		},
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -112,6 +113,8 @@ func fill(t *testing.T, v reflect.Value) {
 func full(t *testing.T) *record.Result {
 	var r record.Result
 	fill(t, reflect.ValueOf(&r).Elem())
+	r.Model.Digest = "sha256:" + strings.Repeat("0a", 32)
+	r.Model.PrefixDigest = r.Model.Digest
 	r.Schema, r.State, r.Mode, r.Backend.URLKind = record.Schema, record.Complete, "full", "loopback"
 	for i := range r.Rows {
 		r.Rows[i].Status, r.Rows[i].PrefillHow = record.OK, "server"
