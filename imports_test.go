@@ -32,6 +32,7 @@ var allowed = map[string][]string{
 	"internal/hw":                  {"internal/proc"},
 	"internal/filelock":            {},
 	"internal/identity":            {"internal/hw"},
+	"internal/compare":             {"internal/record", "internal/report", "internal/stats"},
 	"internal/store":               {"internal/filelock", "internal/record", "internal/stream"},
 	"internal/report":              {"internal/record", "internal/stream", "internal/stats"},
 	"internal/sim":                 {"internal/chat"},

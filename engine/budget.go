@@ -138,7 +138,7 @@ func (r *run) spend(ctx context.Context) error {
 			c := r.passCost(i)
 			spread, known := r.spread(i)
 			switch {
-			case c > left(), st.cut(), !r.fits(&r.rows[i]):
+			case c > left(), st.cut(), !r.fits(&r.rows[i]), r.lostSince(st):
 				continue
 			case len(st.passes) >= mostPasses, known && spread <= steady && len(st.passes) >= steadyPasses:
 				continue
@@ -213,9 +213,13 @@ func (r *run) spread(at int) (float64, bool) {
 
 // tellCut says what the budget left out.
 func (r *run) tellCut(left time.Duration) error {
-	var rows []string
+	var rows, before []string
 	for i := range r.rows {
 		st := r.state[i]
+		if st.kept == nil && st.status == record.OK && r.lostSince(st) {
+			before = append(before, r.rows[i].Key)
+			continue
+		}
 		if st.kept == nil && st.status == record.OK && len(st.passes) < 2 {
 			rows = append(rows, fmt.Sprintf("%s (%s)", r.rows[i].Key, r.passCost(i).Round(100*time.Millisecond)))
 		}
@@ -223,6 +227,10 @@ func (r *run) tellCut(left time.Duration) error {
 	if len(rows) > 0 {
 		r.result.Budget.Cut = append(r.result.Budget.Cut, fmt.Sprintf("no second pass of %s: %s were left of %s; --max-time or --repeats gives them",
 			strings.Join(rows, ", "), max(left, 0).Round(100*time.Millisecond), r.limit))
+	}
+	if len(before) > 0 {
+		r.result.Budget.Cut = append(r.result.Budget.Cut, fmt.Sprintf("no further pass of %s: the server was lost after it, and may have come back with other settings",
+			strings.Join(before, ", ")))
 	}
 	return nil
 }

@@ -131,14 +131,23 @@ func (r *run) overCeiling(row *RowPlan) string {
 	}
 	r.ceilingSkips++
 	left, _ := r.ledger.left()
-	need := r.estimate.rows[row.Key].pass()
+	need := r.next(row)
 	return fmt.Sprintf("a pass takes about %d tokens, and %d are left of the ceiling of %d; --max-tokens-total gives more", need, left, r.ledger.most)
 }
 
 // fits reports whether a pass of a row fits below the ceiling, as far as is known before it.
 func (r *run) fits(row *RowPlan) bool {
 	left, has := r.ledger.left()
-	return !has || r.estimate.rows[row.Key].pass() <= left
+	return !has || r.next(row) <= left
+}
+
+// next is about what the next pass of a row takes, with what has to be learnt before it.
+func (r *run) next(row *RowPlan) int {
+	e := r.estimate.rows[row.Key]
+	if e.line && !r.lined {
+		return e.pass() + lineCost().pass()
+	}
+	return e.pass()
 }
 
 // tellTokens writes down what the run has taken.

@@ -30,15 +30,12 @@ func (e Estimate) USD() (dollars float64, ok bool) {
 }
 
 // rowEstimate is one pass of a row.
-type rowEstimate struct{ requests, prompt, output int }
+type rowEstimate struct {
+	requests, prompt, output int
+	line                     bool // a prompt is fitted by the session's line, which has to be learnt first
+}
 
 func (e rowEstimate) pass() int { return e.prompt + e.output }
-
-// dryPass is what a pass came to that was run without a backend.
-type dryPass struct {
-	rowEstimate
-	line bool // a prompt of it is fitted by the session's line
-}
 
 const (
 	// fewBytes is how few bytes a token of fixed text has, code and prose together, on a tokenizer that is bad at it.
@@ -58,15 +55,21 @@ func (r *run) expect(ctx context.Context, s *session) Estimate {
 		return e // neither money nor a ceiling is in play
 	}
 	batches := map[int]bool{}
-	line := false
+	line := lineCost()
+	learnt := false
 	for i := range r.rows {
 		row := &r.rows[i]
 		one := r.dry(ctx, s, row, r.state[i].program, batches)
-		e.rows[row.Key] = one.rowEstimate
+		e.rows[row.Key] = one
 		if r.state[i].kept != nil {
 			continue
 		}
-		line = line || one.line
+		if one.line && !learnt {
+			learnt = true
+			e.Requests += line.requests
+			e.Prompt += line.prompt
+			e.Output += line.output
+		}
 		e.Requests += row.Passes * one.requests
 		e.Prompt += row.Passes * one.prompt
 		e.Output += row.Passes * one.output
@@ -79,19 +82,21 @@ func (r *run) expect(ctx context.Context, s *session) Estimate {
 	e.Requests += 3
 	e.Prompt += probeTokens
 	e.Output += 3 * 2
-	if line {
-		e.Output += 2 * len(commonWords)
-		e.Requests += len(commonWords)
-		for _, words := range commonWords {
-			e.Prompt += int(usualPerWord*float64(words)) + templateTokens
-		}
+	return e
+}
+
+// lineCost is what learning a session's line takes.
+func lineCost() rowEstimate {
+	e := rowEstimate{requests: len(commonWords), output: 2 * len(commonWords)}
+	for _, words := range commonWords {
+		e.prompt += int(usualPerWord*float64(words)) + templateTokens
 	}
 	return e
 }
 
 // dry runs a pass of a row against a host that only adds up. A program that can't be run so is taken for what the suite says
 // that it needs.
-func (r *run) dry(ctx context.Context, s *session, row *RowPlan, program Program, batches map[int]bool) dryPass {
+func (r *run) dry(ctx context.Context, s *session, row *RowPlan, program Program, batches map[int]bool) rowEstimate {
 	ctx, cancel := context.WithTimeout(ctx, dryRun)
 	defer cancel()
 	wide := *row
@@ -100,9 +105,9 @@ func (r *run) dry(ctx context.Context, s *session, row *RowPlan, program Program
 	err := program.Run(ctx, h, builtins.Point{Params: row.params, Point: row.Point, Metrics: metricNames(row.workload)})
 	var skip *builtins.SkipError
 	if err != nil && !errors.As(err, &skip) {
-		return dryPass{rowEstimate{requests: row.Need.Parallel, prompt: row.Need.Prompt, output: row.Need.Output * row.Need.Parallel}, r.common(s)}
+		return rowEstimate{requests: row.Need.Parallel, prompt: row.Need.Prompt, output: row.Need.Output * row.Need.Parallel, line: r.common(s)}
 	}
-	return dryPass{h.sum, h.line}
+	return h.sum
 }
 
 // dryHost is a rehearsal that adds up what a backend would be sent.
@@ -111,7 +116,6 @@ type dryHost struct {
 	r       *run
 	s       *session
 	sum     rowEstimate
-	line    bool // a prompt is fitted by the session's line
 	batches map[int]bool
 }
 
@@ -147,7 +151,7 @@ func (h *dryHost) fit(target int) {
 	switch {
 	case h.s.caps.Tokenizer != nil, h.s.caps.Counter != nil:
 	case h.r.common(h.s) && target > leastCommon:
-		h.line = true
+		h.sum.line = true
 	case target > mostCounted:
 		for _, words := range pieceWords {
 			h.sum.requests++

@@ -430,6 +430,15 @@ func TestEstimateOfShortPrompts(t *testing.T) {
 	}
 }
 
+// TestCeilingKnowsTheLine: a row is not begun where the texts that its prompts are fitted by would not fit below the ceiling.
+func TestCeilingKnowsTheLine(t *testing.T) {
+	c := &serviceConf{}
+	res, _ := runService(t, c, drivers.Hosted, func(o *engine.Options) { o.Workloads, o.MaxTokens = []string{"grow"}, 3000 })
+	if len(c.prompts) != 0 || slices.ContainsFunc(res.Rows, func(r record.Row) bool { return r.Status != record.Skipped }) || !strings.Contains(res.Rows[0].Reason, "left of the ceiling") {
+		t.Errorf("%d requests; %s: %s", len(c.prompts), res.Rows[0].Status, res.Rows[0].Reason)
+	}
+}
+
 // TestHostedSpendsNoSparePasses: time that is left is no reason to send more to a service that is paid for.
 func TestHostedSpendsNoSparePasses(t *testing.T) {
 	res, _ := runService(t, &serviceConf{}, drivers.Hosted, func(o *engine.Options) { o.Workloads, o.Repeats = []string{"grow"}, 0 })

@@ -67,7 +67,7 @@ func (r *run) rest(ctx context.Context, wait time.Duration, why string) error {
 		left = r.opt.MaxTime - (r.clock.Now() - r.began)
 	}
 	if wait > left {
-		return fmt.Errorf("%w: %s asks to wait %s (%s), and %s are left for waiting; --max-time gives more",
+		return fmt.Errorf("%w: %s wants a wait of %s (%s), and %s are left for waiting; --max-time gives more",
 			drivers.ErrRateLimited, r.opt.Spec.Title, roundUp(wait), why, max(left, 0).Round(time.Second))
 	}
 	if wait >= tellWait {

@@ -38,7 +38,8 @@ func (r *run) redactText(s string) string {
 
 // hidden lists what must appear in no text: the key, and what the session adds to it.
 func (r *run) hidden() []string {
-	if key := r.opt.Config.APIKey; key.IsSet() {
+	// A key of one or two letters is a placeholder; hiding it would put stars into every word and every field's name.
+	if key := r.opt.Config.APIKey; key.IsSet() && len(key.Reveal()) >= leastSecret {
 		return append([]string{key.Reveal()}, r.secrets...)
 	}
 	return r.secrets
@@ -59,6 +60,9 @@ func (r *run) redactRecording(rec stream.Recording) stream.Recording {
 	}
 	return rec
 }
+
+// leastSecret is the length in bytes from which a key is taken for one.
+const leastSecret = 4
 
 // readSuite reads a file of the suite.
 func readSuite(files fs.FS, path string) ([]byte, error) {

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -109,6 +110,46 @@ func TestServerThatDiedIsStartedAgain(t *testing.T) {
 		}
 		if !flagged {
 			t.Errorf("flags are %v; want errors", row.Flags)
+		}
+	})
+}
+
+// TestServerThatCameBack: a server that ran already was lost and is there again. Rows of before get no further passes from it:
+// it may be another one.
+func TestServerThatCameBack(t *testing.T) {
+	s := load(t, "60", nil)
+	synctest.Test(t, func(t *testing.T) {
+		conf := &fakeConf{attached: true}
+		atLoss := -1
+		conf.fail = func(r drivers.Request) error {
+			conf.mu.Lock()
+			defer conf.mu.Unlock()
+			if len(conf.opened) > 1 || r.OutputTokens == 101 {
+				return nil
+			}
+			if slices.Contains(conf.outputs, 101) {
+				if atLoss < 0 {
+					atLoss = len(conf.outputs)
+				}
+				return fmt.Errorf("%w: closed", drivers.ErrReset)
+			}
+			return nil
+		}
+		o := options(s, conf)
+		o.Workloads = []string{"short", "many"}
+		res, err := engine.Run(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := 0
+		for _, n := range conf.outputs[max(atLoss, 0):] {
+			if n == 101 {
+				again++
+			}
+		}
+		said := strings.Contains(strings.Join(res.Budget.Cut, " "), "the server was lost after it")
+		if atLoss < 0 || len(conf.opened) < 2 || again > 0 || !said {
+			t.Errorf("lost at %d, opened %d times, %d more passes of the first row; cut %q", atLoss, len(conf.opened), again, res.Budget.Cut)
 		}
 	})
 }

@@ -35,6 +35,7 @@ type run struct {
 
 	session  *session
 	broken   bool          // the session has lost its server
+	losses   int           // how often a session has lost one that was running already
 	first    *drivers.Info // of the first session
 	rates    []rate        // what rows so far have shown
 	result   *record.Result
@@ -51,7 +52,8 @@ type run struct {
 	pauses pauses        // of the pass that runs
 
 	estimate     Estimate
-	ceilingSkips int // rows that the ceiling kept from being begun
+	lined        bool // the line that a hosted session's prompts are fitted by was learnt, or tried to be
+	ceilingSkips int  // rows that the ceiling kept from being begun
 }
 
 // rowState is what a row has gathered.
@@ -466,7 +468,12 @@ func (r *run) one(ctx context.Context, at int, s *session) error {
 		st.reason = fmt.Sprintf("pass %d was cut: %v", n, h.out.err)
 	case err != nil && isHostError(err):
 		h.out.err = r.redact(hostError(err))
-		r.broken = r.broken || lostServer(h.out.err)
+		if lostServer(h.out.err) {
+			r.broken = true
+			if s.info.Attached {
+				r.losses++
+			}
+		}
 		// A row with finished passes stays; one without has failed.
 		if len(st.passes) == 0 {
 			st.status = record.Failed

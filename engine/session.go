@@ -22,13 +22,14 @@ type session struct {
 	caps   drivers.Caps
 	need   drivers.Need
 	opened time.Duration // how long Open took
+	losses int           // of the run when it was opened
 
 	warmed  map[int]bool // degrees of parallelism that have had their warm-up
 	timings bool         // the server states its prefill time
 	probe   *coldProbe   // P0 of measurement.md section 3; nil until taken
 	heads   heads
 
-	line byteLine // by which all prompts of a hosted session are fitted
+	line sizeLine // by which all prompts of a hosted session are fitted
 }
 
 // needFor gives the need that a session opened for rows[at] should have: its own, widened to the ordinary rows of the
@@ -95,6 +96,12 @@ func (r *run) ready(ctx context.Context, at int) (*session, error) {
 	return s, nil
 }
 
+// lostSince reports whether a server that was running already has been lost since a row was measured on it: what has come
+// back may have another model, or other settings, under the same name, and its passes are no further passes of that row.
+func (r *run) lostSince(st *rowState) bool {
+	return st.session != nil && st.session.info.Attached && st.session.losses != r.losses
+}
+
 func (r *run) open(ctx context.Context, n drivers.Need) (*session, error) {
 	began := r.clock.Now()
 	cfg := r.opt.Config
@@ -106,7 +113,7 @@ func (r *run) open(ctx context.Context, n drivers.Need) (*session, error) {
 		return nil, err
 	}
 	return &session{
-		Session: s, info: s.Info(), caps: drivers.CapsOf(s), need: n, opened: r.clock.Now() - began,
+		Session: s, info: s.Info(), caps: drivers.CapsOf(s), need: n, opened: r.clock.Now() - began, losses: r.losses,
 		warmed: map[int]bool{},
 	}, nil
 }

@@ -93,14 +93,16 @@ func (r *Result) Broken(l Limit) []string {
 				case c.Verdict == Same, l.Below && *c.Percent >= l.Percent, !l.Below && *c.Percent <= l.Percent:
 				case c.Verdict == Differs:
 					say(row.Key, "changed by %+.2f %% in %s (p = %.3g)", *c.Percent, run, *c.P)
-				default:
+				case c.Verdict == TooFew:
 					say(row.Key, "changed by %+.2f %% in %s, with too few passes to tell whether that is chance", *c.Percent, run)
+				default:
+					say(row.Key, "changed by %+.2f %% in %s; it has no values by pass that could tell whether that is chance", *c.Percent, run)
 				}
 			}
 		}
 	}
 	if !seen {
-		say("", "no row that was compared has this metric")
+		out = append(out, l.String()+": no row that was compared has this metric")
 	}
 	return out
 }

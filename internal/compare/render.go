@@ -129,7 +129,7 @@ func foot(b *strings.Builder, r *Result, gap string) {
 	}
 	b.WriteString("\n" + gap + `Values are medians over passes, with the 95 % interval of the mean over passes. The change is against A.
 ~: no difference that the passes show (Mann-Whitney U test, two-sided, p >= 0.05). ?: too few passes to show any (four of
-each, or three and five, are the least), or no value by pass. Of figures that did not change, one in twenty shows a difference by chance.
+each are enough), or no value by pass. Of figures that did not change, one in twenty shows a difference by chance.
 `)
 }
 

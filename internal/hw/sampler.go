@@ -266,7 +266,7 @@ func (w *Sampler) nvidia(ctx context.Context, s source, every time.Duration, loo
 		return err
 	})
 	if ctx.Err() == nil {
-		w.why("nvidia", fmt.Errorf("nvidia-smi ended: %w", cmp.Or(err, io.EOF)))
+		w.why("nvidia", fmt.Errorf("nvidia-smi ended: %w", cmp.Or(err, errBySelf)))
 	}
 }
 
@@ -281,6 +281,9 @@ func (w *Sampler) enter(rows []nvidiaRow) {
 		}
 	}
 }
+
+// errBySelf says that a command has ended although nobody had told it to.
+var errBySelf = errors.New("by itself, before the run did")
 
 // badLines is how many lines in a row that are not understood end the reading.
 const badLines = 8
@@ -333,7 +336,7 @@ func (w *Sampler) follow(ctx context.Context, s source, f follower) {
 		})
 	}
 	if ctx.Err() == nil {
-		w.why(f.part, fmt.Errorf("%s ended: %w", f.name, cmp.Or(err, io.EOF)))
+		w.why(f.part, fmt.Errorf("%s ended: %w", f.name, cmp.Or(err, errBySelf)))
 	}
 }
 

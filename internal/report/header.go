@@ -261,7 +261,10 @@ func flags(p *page, r *record.Result) {
 // ending says what the budget left out and whether the run counts.
 func ending(p *page, r *record.Result) {
 	for _, cut := range r.Budget.Cut {
-		p.wrapped(dim, "- ", "cut by the time budget: "+cut)
+		if !strings.HasPrefix(cut, "no further pass") { // these have other reasons, and say them
+			cut = "cut by the time budget: " + cut
+		}
+		p.wrapped(dim, "- ", cut)
 	}
 	for i := range r.Rows {
 		if text := Paused(&r.Rows[i]); text != "" {

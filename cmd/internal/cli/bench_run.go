@@ -235,6 +235,9 @@ func (b *benchRun) verdict(ctx context.Context, r *record.Result, err error) err
 		}
 		return fail(exitFailed, hint, fmt.Errorf("the ceiling of %s tokens cut %s; the rest is saved", grouped(b.flags.ceiling(b.spec)), strings.Join(cut, ", ")))
 	}
+	if ok, skipped, _ := report.Tally(r); ok == 0 && skipped > 0 {
+		return fail(exitFailed, "llm-speed explain "+r.RunID+" "+r.Rows[0].Key, fmt.Errorf("nothing was measured: %s skipped", report.Count(skipped, "row")))
+	}
 	if len(marred) > 0 {
 		return fail(exitFailed, "llm-speed explain "+r.RunID+" "+marred[0].Key, errors.New(text))
 	}

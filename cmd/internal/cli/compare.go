@@ -15,7 +15,7 @@ import (
 // maxCompared bounds how many runs are compared at once.
 const maxCompared = 20
 
-func (a *app) compare() *cobra.Command {
+func (a *app) compareCmd() *cobra.Command {
 	var format string
 	var force bool
 	var failIf []string

@@ -82,7 +82,7 @@ func compareRow(saved *record.Row, again engine.Recomputed) (recomputed, error) 
 	switch {
 	case again.Err != nil:
 		out.Reason = again.Err.Error()
-		return out, nil
+		return out, nil //nolint:nilerr // a row that can't be computed is an answer, not the end of the command
 	case again.Idle:
 		out.Same, out.Reason = true, "no request was sent: nothing to compute"
 		return out, nil

@@ -17,6 +17,7 @@ import (
 func TestVerdict(t *testing.T) {
 	ok := record.Row{Key: "W1", Status: record.OK}
 	marred := record.Row{Key: "W2", Status: record.OK, Flags: []record.Flag{{Name: "errors"}}}
+	skipped := record.Row{Key: "W4", Status: record.Skipped}
 	failed := record.Row{Key: "W3", Status: record.Failed, Flags: []record.Flag{{Name: "errors"}}}
 	for _, c := range []struct {
 		name, text, hint string
@@ -24,6 +25,8 @@ func TestVerdict(t *testing.T) {
 		rows             []record.Row
 	}{
 		{"all well", "", "", exitOK, []record.Row{ok}},
+		{"a row skipped", "", "", exitOK, []record.Row{ok, skipped}},
+		{"all skipped", "nothing was measured: 2 rows skipped", "llm-speed explain R W4", exitFailed, []record.Row{skipped, skipped}},
 		{"failed passes", "1 row with failed passes; the rest is saved", "llm-speed explain R W2", exitFailed, []record.Row{ok, marred}},
 		{"more of them", "2 rows with failed passes; the rest is saved", "llm-speed explain R W2", exitFailed, []record.Row{marred, marred}},
 		{"failed rows", "some rows failed: 1 of 2; the rest is saved", "llm-speed bench --resume R", exitFailed, []record.Row{ok, failed}},

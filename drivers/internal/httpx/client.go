@@ -100,7 +100,9 @@ func New(base string, key drivers.Secret, header http.Header, c *clock.Clock, op
 		u.User = nil
 	}
 	if key.IsSet() {
-		client.Hide(key.Reveal())
+		if len(key.Reveal()) >= leastSecret { // "x" is what local servers are given for a key
+			client.Hide(key.Reveal())
+		}
 		if o.keyHeader != "" {
 			h.Set(o.keyHeader, key.Reveal())
 		} else {
@@ -269,7 +271,7 @@ func (c *Client) giveBlocks(blocks [][]byte) {
 	c.blocks = append(c.blocks, blocks[:min(len(blocks), max(keptBlocks-len(c.blocks), 0))]...)
 }
 
-// leastSecret is the length in bytes from which a password is hidden by itself: a shorter one is part of too many words.
+// leastSecret is the length in bytes from which a key or a password is hidden by itself: a shorter one is part of too many words.
 const leastSecret = 4
 
 // Hide adds texts that must appear in no other text. It is called before the first request; empty ones are passed over.

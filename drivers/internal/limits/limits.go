@@ -86,13 +86,16 @@ func (m *Meter) Note(status int, header map[string]string, at time.Duration) {
 	default:
 		return
 	}
+	why := fmt.Sprintf("it answered HTTP %d", status)
 	if d, ok := retryAfter(header, now); ok {
 		wait = d
 	} else if d, ok := m.soonest(at); ok && status == http.StatusTooManyRequests {
 		wait = d
+	} else {
+		why += " and named no time"
 	}
 	if at+wait > m.until {
-		m.until, m.why = at+wait, fmt.Sprintf("it answered HTTP %d", status)
+		m.until, m.why = at+wait, why
 	}
 }
 
