@@ -100,4 +100,3 @@ func killedUpdate(t *testing.T) {
 	_, err = u.Update(t.Context(), false)
 	t.Fatalf("it lived: %v", err)
 }
-
