@@ -61,6 +61,9 @@ func Open(dir string) (Secret, error) {
 
 func read(path string) (Secret, error) {
 	var s Secret
+	if info, err := os.Stat(path); err == nil && (!info.Mode().IsRegular() || info.Size() > 4096) { // a pipe would be waited for
+		return s, fmt.Errorf("the secret of this installation is no small file; remove %s from the data directory to get a new one", secretFile)
+	}
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return s, fmt.Errorf("read the secret of this installation: %w", plain(err))

@@ -184,3 +184,19 @@ func TestSecret(t *testing.T) {
 		t.Errorf("a folder that can't be made: %v", err)
 	}
 }
+
+// TestOpenRefusesWhatIsNoSecret: a folder in its place, or a file that is far too large, is an error and no wait.
+func TestOpenRefusesWhatIsNoSecret(t *testing.T) {
+	folder, large := t.TempDir(), t.TempDir()
+	if err := os.Mkdir(filepath.Join(folder, secretFile), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(large, secretFile), make([]byte, 5000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{folder, large} {
+		if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "is no small file") || strings.Contains(err.Error(), dir) {
+			t.Errorf("%v", err)
+		}
+	}
+}
