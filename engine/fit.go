@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -323,6 +324,10 @@ func (h *passHost) fittedByTries(x text, target int, ask func(text) (int, error)
 	perWord, lastWords, lastCount := usualPerWord, -1, 0
 	for range fitTries {
 		n, err := ask(x)
+		if errors.Is(err, drivers.ErrContextLength) && x.words > 0 { // the first guess can be far off on a small tokenizer
+			x.words, x.fill = x.words/2, 0
+			continue
+		}
 		if err != nil || n == 0 {
 			return h.generated(x), err
 		}
