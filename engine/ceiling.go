@@ -144,10 +144,14 @@ func (r *run) fits(row *RowPlan) bool {
 // next is about what the next pass of a row takes, with what has to be learnt before it.
 func (r *run) next(row *RowPlan) int {
 	e := r.estimate.rows[row.Key]
+	n := e.pass()
 	if e.line && !r.lined {
-		return e.pass() + lineCost().pass()
+		n += lineCost().pass()
 	}
-	return e.pass()
+	if r.countsBack { // what has never been needed is not set aside
+		n += e.back + 2*e.backs
+	}
+	return n
 }
 
 // tellTokens writes down what the run has taken.

@@ -33,6 +33,8 @@ func (e Estimate) USD() (dollars float64, ok bool) {
 type rowEstimate struct {
 	requests, prompt, output int
 	line                     bool // a prompt is fitted by the session's line, which has to be learnt first
+	back                     int  // tokens of its answers, counted back: see countedBack
+	backs                    int  // requests that take them
 }
 
 func (e rowEstimate) pass() int { return e.prompt + e.output }
@@ -70,9 +72,9 @@ func (r *run) expect(ctx context.Context, s *session) Estimate {
 			e.Prompt += line.prompt
 			e.Output += line.output
 		}
-		e.Requests += row.Passes * one.requests
-		e.Prompt += row.Passes * one.prompt
-		e.Output += row.Passes * one.output
+		e.Requests += row.Passes * (one.requests + one.backs)
+		e.Prompt += row.Passes * (one.prompt + one.back)
+		e.Output += row.Passes * (one.output + 2*one.backs)
 	}
 	for n := range batches {
 		e.Requests += n
@@ -175,6 +177,10 @@ func (h *dryHost) Stream(ctx context.Context, spec builtins.StreamSpec) (builtin
 		h.sum.requests++
 		h.sum.prompt += h.prompts[id-1]
 		h.sum.output += spec.OutputTokens
+		if h.s.caps.Tokenizer == nil && h.s.caps.Counter == nil {
+			h.sum.backs++
+			h.sum.back += spec.OutputTokens + templateTokens
+		}
 	}
 	h.batches[len(spec.Prompts)] = true
 	return b, nil

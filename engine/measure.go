@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/llm-speed/llm-speed/builtins"
@@ -28,7 +27,7 @@ func (h *passHost) measure(ctx context.Context, p *prompt, rec stream.Recording,
 	if p.seen {
 		asked.Cold = false // the same prompt again is a reuse
 	}
-	asked.TextTokens = h.textTokens(ctx, m.tr)
+	asked.TextTokens = h.textTokens(ctx, p, rec, m.tr)
 	m.Sample = measure.Request(rec, m.tr, asked)
 	m.maxHit, m.maxBound = h.maxHit(p)
 	m.prefill, m.prefillHow = h.prefill(&m, len(spec.Prompts) == 1)
@@ -43,41 +42,6 @@ func (h *passHost) measure(ctx context.Context, p *prompt, rec stream.Recording,
 		p.stated = m.tr.Counts.Prompt.N
 	}
 	return m
-}
-
-// textTokens counts the streamed text with the server's own tokenizer, where the server counts more tokens than it sent
-// events and does not say which held how many: only so is it known that none was hidden. 0 where it is not needed or not
-// to be had.
-func (h *passHost) textTokens(ctx context.Context, tr stream.Transcript) int {
-	if h.s.caps.Tokenizer == nil || !tr.Counts.Output.Known() {
-		return 0
-	}
-	var text strings.Builder
-	events := 0
-	for _, e := range tr.Events {
-		switch {
-		case e.Tokens != stream.NotStated, e.Kind == stream.Tool:
-			return 0
-		case e.Text != "":
-			events++
-			text.WriteString(e.Text)
-		}
-	}
-	if events == 0 || tr.Counts.Output.N <= events+1 {
-		return 0
-	}
-	count := func(text string) int {
-		ids, err := h.s.caps.Tokenizer.Tokenize(ctx, oneMessage(text))
-		if err != nil {
-			return 0
-		}
-		return len(ids)
-	}
-	with, without := count(".\n"+text.String()), count(".\n")
-	if without == 0 || with <= without {
-		return 0
-	}
-	return with - without
 }
 
 // statesPrefill reports whether a server gives its prefill time with the tokens that it was spent on. A time without them is no

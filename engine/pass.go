@@ -301,6 +301,7 @@ func (h *passHost) taken(ctx context.Context, ps []*prompt, spec builtins.Stream
 // release runs the streams: each prepares on a goroutine of its own, all wait at the barrier, and start at once.
 func (h *passHost) release(ctx context.Context, ps []*prompt, spec builtins.StreamSpec) ([]stream.Recording, []error) {
 	n := len(ps)
+	defer h.r.using()()
 	recs, errs := make([]stream.Recording, n), make([]error, n)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

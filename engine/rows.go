@@ -58,6 +58,7 @@ func (r *run) build(at int) record.Row {
 	}
 	r.pooled(&row, samples)
 	r.counts(&row, good, all)
+	row.DecodeOver = overOf(all)
 	r.server(&row, all)
 	r.declared(&row, plan, good)
 	if p := probeOf(st); p != nil && strings.Contains(row.PrefillHow, measure.PrefillEstimated) {
@@ -137,6 +138,18 @@ func (r *run) pooled(row *record.Row, samples []measure.Sample) {
 	} else {
 		row.Reasons["stalls"] = "not every stream has gaps"
 	}
+}
+
+// overOf is the most by which any of the decode rates may be too high; nil where none can be.
+func overOf(all []measured) *float64 {
+	over := 0.0
+	for i := range all {
+		over = max(over, all[i].Over)
+	}
+	if over == 0 {
+		return nil
+	}
+	return &over
 }
 
 // counts fills in token counts, their provenance, and how tokens were put on events.

@@ -39,6 +39,8 @@ type run struct {
 	machine  func()        // waits for what was seen of the machine, and writes it down
 	observer *Observer     // nil where the machine is not watched
 	runFlag  []record.Flag
+	ownMu    sync.Mutex // warm-ups run at once
+	own      []Span     // in which the run used the machine; see using
 
 	ledger ledger        // tokens that all requests took
 	pacing sync.Mutex    // one wait for a rate limit at a time
@@ -46,6 +48,7 @@ type run struct {
 	pauses pauses        // of the pass that runs
 
 	estimate     Estimate
+	countsBack   bool // the tokens of an answer were counted by sending it back
 	lined        bool // the line that a hosted session's prompts are fitted by was learnt, or tried to be
 	ceilingSkips int  // rows that the ceiling kept from being begun
 }

@@ -54,6 +54,9 @@ func sampleOf(m *measured) record.Sample {
 			s.Reasons[name] = v.Why
 		}
 	}
+	if m.Over > 0 {
+		s.DecodeOver = &m.Over
+	}
 	if m.Note != "" {
 		s.Reasons["n_i"] = m.Note
 	}

@@ -29,7 +29,8 @@ type session struct {
 	probe   *coldProbe   // P0 of measurement.md section 3; nil until taken
 	heads   heads
 
-	line sizeLine // by which all prompts of a hosted session are fitted
+	line     sizeLine // by which all prompts of a hosted session are fitted
+	textHead int      // tokens of a prompt of textHead alone; 0: not counted yet
 }
 
 // needFor gives the need that a session opened for rows[at] should have: its own, widened to the ordinary rows of the
@@ -103,6 +104,7 @@ func (r *run) lostSince(st *rowState) bool {
 }
 
 func (r *run) open(ctx context.Context, n drivers.Need) (*session, error) {
+	defer r.using()()
 	began := r.clock.Now()
 	cfg := r.opt.Config
 	if r.first != nil && cfg.Model == "" {
@@ -111,6 +113,9 @@ func (r *run) open(ctx context.Context, n drivers.Need) (*session, error) {
 	s, err := r.opt.Spec.Open(ctx, cfg, n)
 	if err != nil {
 		return nil, err
+	}
+	if s.Info().URLKind == "loopback" {
+		r.tellServer(s.Info().URL)
 	}
 	return &session{
 		Session: s, info: s.Info(), caps: drivers.CapsOf(s), need: n, opened: r.clock.Now() - began, losses: r.losses,

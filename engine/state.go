@@ -17,8 +17,11 @@ import (
 type Observer struct {
 	// Ready waits until the machine has been looked at once, and not for long.
 	Ready func(context.Context)
-	// Flags says what was odd about the machine while streams ran, with the evidence.
-	Flags func(streams []Span) []record.Flag
+	// Serves is told where a server on this machine listens, once it is open; nil where nobody wants to know.
+	Serves func(url string)
+	// Flags says what was odd about the machine while streams ran, with the evidence. own are all stretches in which the run
+	// used the machine, the first one first: requests of every kind, and the opening of a server.
+	Flags func(streams, own []Span) []record.Flag
 	// Joules is what the sensor saw between two times; an error where it did not see enough.
 	Joules func(from, to time.Duration) (float64, error)
 	// Sensor names what Joules reads and what that covers; empty with the reason where there is none.
@@ -68,6 +71,23 @@ func (r *run) endWatch() error {
 	return nil
 }
 
+// using notes that the run uses the machine itself, until the function that it gives is called.
+func (r *run) using() func() {
+	began := r.clock.Now()
+	return func() {
+		r.ownMu.Lock()
+		defer r.ownMu.Unlock()
+		r.own = append(r.own, Span{began, r.clock.Now()})
+	}
+}
+
+// tellServer lets the observer know whose processes the server's are.
+func (r *run) tellServer(url string) {
+	if r.observer != nil && r.observer.Serves != nil && url != "" {
+		r.observer.Serves(url)
+	}
+}
+
 // here reports whether what serves runs on this machine, so that its state says something about the row.
 func (r *run) here() bool {
 	return r.opt.Spec.Kind != drivers.Hosted && r.first != nil && r.first.URLKind == "loopback"
@@ -91,7 +111,7 @@ func (r *run) judge(row *record.Row, st *rowState) {
 			}
 		}
 	}
-	for _, f := range r.observer.Flags(streams) {
+	for _, f := range r.observer.Flags(streams, r.own) {
 		if f.Name == "cpu_fallback" && r.first.Simulated {
 			continue // it runs on the CPU because that is what it is
 		}

@@ -20,7 +20,8 @@ type watcher struct {
 	flags          []record.Flag
 	sensor         string
 	ready, stopped int
-	spans          []engine.Span
+	spans, own     []engine.Span
+	served         string
 	saved          any
 	saveErr        error
 }
@@ -28,8 +29,9 @@ type watcher struct {
 func (w *watcher) into(o *engine.Options) {
 	o.Observe = func(context.Context, func() time.Duration) *engine.Observer {
 		return &engine.Observer{
-			Ready: func(context.Context) { w.ready++ },
-			Flags: func(s []engine.Span) []record.Flag { w.spans = s; return w.flags },
+			Ready:  func(context.Context) { w.ready++ },
+			Flags:  func(s, own []engine.Span) []record.Flag { w.spans, w.own = s, own; return w.flags },
+			Serves: func(url string) { w.served = url },
 			Joules: func(from, to time.Duration) (float64, error) {
 				if to <= from {
 					return 0, errors.New("backwards")
@@ -59,6 +61,11 @@ func TestMachineIsWatched(t *testing.T) {
 		o := options(s, &fakeConf{contextMax: 8192, slow: func(int) float64 { return 10 }})
 		o.Workloads = []string{"short", "many"}
 		w.into(&o)
+		open := o.Spec.Open
+		o.Spec.Open = func(ctx context.Context, c drivers.Config, n drivers.Need) (drivers.Session, error) {
+			s, err := open(ctx, c, n)
+			return elsewhere{s, func(i drivers.Info) drivers.Info { i.URL = "http://127.0.0.1:8080"; return i }}, err
+		}
 		res, err := engine.Run(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)
@@ -92,6 +99,13 @@ func TestMachineIsWatched(t *testing.T) {
 			if s.From <= 0 || s.To <= s.From {
 				t.Errorf("%+v", w.spans)
 			}
+			// Every stream is within a stretch that is known to be ours, and so are warm-ups and the opening.
+			if !slices.ContainsFunc(w.own, func(o engine.Span) bool { return o.From <= s.From && o.To >= s.To }) {
+				t.Errorf("%+v is not in %+v", s, w.own)
+			}
+		}
+		if len(w.own) < 4 || w.served != "http://127.0.0.1:8080" {
+			t.Errorf("own %+v, served by %q", w.own, w.served)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package hw
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +21,8 @@ func (s source) appleGPUs(ctx context.Context, chip string) (func(*Fingerprint, 
 	out, err := s.run(ctx, "system_profiler", "SPDisplaysDataType", "-json")
 	if err == nil {
 		list, metal, err = parseSystemProfiler(out)
+	} else if out != "" {
+		err = fmt.Errorf("%w: %s", err, quote(out))
 	}
 	if err != nil {
 		if !strings.HasPrefix(chip, "Apple ") {

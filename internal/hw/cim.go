@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 )
@@ -202,6 +203,8 @@ func (s source) windowsAll(ctx context.Context) (func(*Fingerprint, map[string]s
 	var answer cimAnswer
 	if err == nil {
 		answer, err = parseCIM(out)
+	} else if out != "" {
+		err = fmt.Errorf("%w: %s", err, quote(out))
 	}
 	nv := <-asked
 	list := nv.list

@@ -132,9 +132,9 @@ func (s source) fingerprint(ctx context.Context) Fingerprint {
 		{keys: []string{"cpu.cores", "cpu.threads"}, run: cpuCounts},
 		{keys: []string{"cpu.usable_threads"}, run: usable},
 		{keys: []string{"ram_total_bytes", "ram_available_bytes"}, run: memory},
-		{keys: []string{"os.distribution", "os.version"}, run: distribution},
-		{keys: []string{"os.kernel"}, run: kernel},
-		{keys: []string{"virtualization"}, run: virtualization},
+		{keys: []string{"os.distribution", "os.version"}, run: s.distribution},
+		{keys: []string{"os.kernel"}, run: s.kernel},
+		{keys: []string{"virtualization"}, run: s.virtualization},
 	}, platformProbes(s)...)
 	gather(ctx, &fp, fp.Reasons, probes)
 	return fp

@@ -166,7 +166,7 @@ func TestKeysAreThoseOfTheDocument(t *testing.T) {
 		for i := range typ.NumField() {
 			f := typ.Field(i)
 			key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-			if f.Type == reflect.TypeFor[*int64]() && !strings.HasSuffix(key, "_bytes") && !strings.HasSuffix(key, "_us") && key != "cpu_throttles" {
+			if f.Type == reflect.TypeFor[*int64]() && !strings.HasSuffix(key, "_bytes") && !strings.HasSuffix(key, "_us") && !strings.HasSuffix(key, "_uj") && !strings.HasSuffix(key, "_cycles") && key != "cpu_throttles" {
 				t.Errorf("%s.%s: %q says no unit", typ.Name(), f.Name, key)
 			}
 		}
@@ -296,6 +296,37 @@ func TestSockets(t *testing.T) {
 		}
 		if got := socketsOf(infos); got != c.want {
 			t.Errorf("%v: got %d, want %d", c.ids, got, c.want)
+		}
+	}
+}
+
+func TestSurroundings(t *testing.T) {
+	bare := map[string]string{"proc/cpuinfo": "flags\t\t: fpu vme sse\n", "proc/version": "Linux version 6.8.0"}
+	guest := map[string]string{"proc/cpuinfo": "flags\t\t: fpu hypervisor\n"}
+	for _, c := range []struct {
+		files, more map[string]string
+		want        string
+	}{
+		{bare, nil, "none"},
+		{guest, nil, "hypervisor"},
+		{bare, map[string]string{".dockerenv": ""}, "docker"},
+		{guest, map[string]string{"run/.containerenv": "", "sys/class/dmi/id/sys_vendor": "QEMU"}, "podman"},
+		{guest, map[string]string{"proc/1/cgroup": "0::/kubepods.slice/x/docker-1.scope"}, "kubernetes"},
+		{guest, map[string]string{"proc/self/cgroup": "0::/lxc.payload.x"}, "lxc"},
+		{guest, map[string]string{"proc/version": "Linux version 5.15.153.1-microsoft-standard-WSL2"}, "wsl"},
+		{guest, map[string]string{"sys/class/dmi/id/sys_vendor": "Amazon EC2", "sys/class/dmi/id/product_name": "p5.48xlarge"}, "amazon"},
+		{bare, map[string]string{"sys/class/dmi/id/sys_vendor": "Amazon EC2", "sys/class/dmi/id/product_name": "m7i.metal-24xl"}, "none"},
+		{guest, map[string]string{"sys/class/dmi/id/sys_vendor": "Microsoft Corporation", "sys/class/dmi/id/product_name": "Virtual Machine"}, "hyperv"},
+		{bare, map[string]string{"sys/class/dmi/id/sys_vendor": "Microsoft Corporation", "sys/class/dmi/id/product_name": "Surface Laptop"}, "none"},
+		{nil, nil, ""},
+	} {
+		files := tree(c.files)
+		for name, text := range tree(c.more) {
+			files[name] = text
+		}
+		got, err := surroundings(files)
+		if got != c.want || (err != nil) != (c.want == "") {
+			t.Errorf("%v: got %q, %v, want %q", c.more, got, err, c.want)
 		}
 	}
 }

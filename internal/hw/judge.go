@@ -3,7 +3,6 @@ package hw
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -24,8 +23,9 @@ const (
 	workingCPUs = 0.9  // CPUs' worth of time that a model takes at least
 )
 
-// Findings says what the samples show about a machine while streams ran. What no sample shows is not found.
-func (w *Sampler) Findings(streams []Span) []Finding {
+// Findings says what the samples show about a machine while streams ran. What no sample shows is not found. own are all
+// stretches in which this run used the machine, in their order: requests of every kind, and the opening of a server.
+func (w *Sampler) Findings(streams, own []Span) []Finding {
 	system, gpus, base, _ := w.seen()
 	var list []Finding
 	add := func(name, evidence string) {
@@ -35,7 +35,7 @@ func (w *Sampler) Findings(streams []Span) []Finding {
 	}
 	add("thermal", thermal(system, gpus, streams))
 	add("on_battery", battery(system, streams))
-	add("gpu_busy", busyGPU(gpus, base))
+	add("gpu_busy", w.busyGPU(gpus, base, streams, own))
 	add("cpu_fallback", fallback(system, gpus, streams, w.cpus))
 	return list
 }
@@ -76,7 +76,7 @@ func battery(system []SystemSample, streams []Span) string {
 		}
 	}
 	on, all := 0, 0
-	for _, s := range during(told, func(s *SystemSample) time.Duration { return s.At }, streams) {
+	for _, s := range during(told, systemAt, streams) {
 		if all++; *s.OnBattery {
 			on++
 		}
@@ -85,110 +85,6 @@ func battery(system []SystemSample, streams []Span) string {
 		return ""
 	}
 	return fmt.Sprintf("on battery in %d of %d readings while streams ran", on, all)
-}
-
-// around gives the last sample at or before the spans, and the first at or after them or the last there is.
-func around[T any](list []T, at func(*T) time.Duration, spans []Span) (before, after *T) {
-	if len(spans) == 0 {
-		return nil, nil
-	}
-	from, to := spans[0].From, spans[0].To
-	for _, s := range spans {
-		from, to = min(from, s.From), max(to, s.To)
-	}
-	for i := range list {
-		s := &list[i]
-		if at(s) <= from {
-			before = s
-		}
-		if at(s) > from && (after == nil || at(after) < to) {
-			after = s
-		}
-	}
-	return before, after
-}
-
-func thermal(system []SystemSample, gpus []GPUSample, streams []Span) string {
-	var signs []string
-	for _, index := range indices(gpus) {
-		own := slices.DeleteFunc(slices.Clone(gpus), func(g GPUSample) bool { return g.Vendor != index.Vendor || g.Index != index.Index })
-		if text := hotGPU(own, streams); text != "" {
-			signs = append(signs, fmt.Sprintf("%s GPU %d: %s", index.Vendor, index.Index, text))
-		}
-	}
-	counted := slices.DeleteFunc(slices.Clone(system), func(s SystemSample) bool { return s.CPUThrottles == nil })
-	before, after := around(counted, func(s *SystemSample) time.Duration { return s.At }, streams)
-	if before != nil && after != nil && *after.CPUThrottles > *before.CPUThrottles {
-		signs = append(signs, fmt.Sprintf("the processor slowed down for its heat %d times, by the kernel's count", *after.CPUThrottles-*before.CPUThrottles))
-	}
-	limited := slices.DeleteFunc(slices.Clone(system), func(s SystemSample) bool { return s.CPUSpeedLimit == nil })
-	lowest := 100.0
-	for _, s := range during(limited, func(s *SystemSample) time.Duration { return s.At }, streams) {
-		lowest = min(lowest, *s.CPUSpeedLimit)
-	}
-	if lowest < 100 {
-		signs = append(signs, fmt.Sprintf("macOS limited the processor to %.0f %% of its speed", lowest))
-	}
-	return strings.Join(signs, "; ")
-}
-
-// hotGPU looks at the samples of one GPU.
-func hotGPU(own []GPUSample, streams []Span) string {
-	named, all := 0, 0
-	var margin, top *float64
-	for i := range own {
-		s := &own[i]
-		if !within(s.At, streams) {
-			continue
-		}
-		all++
-		if slices.Contains(s.Reasons, "sw_thermal_slowdown") || slices.Contains(s.Reasons, "hw_thermal_slowdown") {
-			named++
-		}
-		if s.Margin != nil && (margin == nil || *s.Margin < *margin) {
-			margin = s.Margin
-		}
-		if s.Temperature != nil && (top == nil || *s.Temperature > *top) {
-			top = s.Temperature
-		}
-	}
-	heat := ""
-	if top != nil {
-		heat = fmt.Sprintf(", at most %.0f °C", *top)
-	}
-	counted := slices.DeleteFunc(slices.Clone(own), func(g GPUSample) bool { return g.SlowedHeat == nil })
-	before, after := around(counted, func(s *GPUSample) time.Duration { return s.At }, streams)
-	switch {
-	case before != nil && after != nil && *after.SlowedHeat > *before.SlowedHeat:
-		return fmt.Sprintf("slowed down for its heat for %.0f ms, by the driver's count%s", float64(*after.SlowedHeat-*before.SlowedHeat)/1000, heat)
-	case named > 0:
-		return fmt.Sprintf("slowed down for its heat in %d of %d readings%s", named, all, heat)
-	case margin != nil && *margin <= 0:
-		return fmt.Sprintf("no margin left to where it slows down%s", heat)
-	}
-	return ""
-}
-
-// indices lists the GPUs that samples are of, each once.
-func indices(gpus []GPUSample) []GPUSample {
-	var list []GPUSample
-	for _, g := range gpus {
-		if !slices.ContainsFunc(list, func(h GPUSample) bool { return h.Vendor == g.Vendor && h.Index == g.Index }) {
-			list = append(list, g)
-		}
-	}
-	return list
-}
-
-// busyGPU looks at the samples before anything was opened.
-func busyGPU(gpus []GPUSample, base time.Duration) string {
-	var signs []string
-	for _, g := range gpus {
-		if base > 0 && g.At <= base && g.UsePercent != nil && *g.UsePercent > busyBefore {
-			signs = append(signs, fmt.Sprintf("%s GPU %d was %.0f %% in use before anything was opened", g.Vendor, g.Index, *g.UsePercent))
-		}
-	}
-	return strings.Join(slices.Compact(signs), "; ")
 }
 
 // fallback needs GPUs that all tell their use, several readings, and CPUs that work.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -36,11 +37,30 @@ func recorded(t *testing.T, dir string) source {
 		if name == "nvidia-smi" {
 			return replayNvidia(t, dir, args)
 		}
-		if out := text(t, dir, name+".json"); out != "" {
-			return out, nil
+		// Tools of AMD's are asked twice, for what a GPU is and for what it does.
+		if name == "amd-smi" && args[0] == "metric" {
+			name += "-metric"
+		} else if name == "rocm-smi" && args[0] == rocmSMIState[0] {
+			name += "-state"
+		}
+		for _, file := range []string{name + ".json", strings.ReplaceAll(name+strings.Join(append([]string{""}, args...), "-"), "--", "-") + ".txt", name + ".txt"} {
+			if out := text(t, dir, file); out != "" {
+				return out, nil
+			}
 		}
 		return "", fmt.Errorf("%s: %w", name, errNoTool)
 	}}
+}
+
+// replayed is a source whose tools answer with that function.
+func replayed(files fs.FS, run func(name string, args ...string) (string, error)) source {
+	return source{files: files, run: func(_ context.Context, name string, args ...string) (string, error) { return run(name, args...) }}
+}
+
+// fileOf is a file's text, for seeds; "" where it is not there.
+func fileOf(dir, name string) string {
+	b, _ := os.ReadFile(filepath.Join(dir, name))
+	return string(b)
 }
 
 func text(t *testing.T, dir, name string) string {
@@ -126,6 +146,7 @@ func TestRecordedMachines(t *testing.T) {
 				gather(t.Context(), &fp, fp.Reasons, []probe[Fingerprint]{{keys: []string{"gpus", "runtimes.metal"}, run: func(ctx context.Context) (func(*Fingerprint, map[string]string), error) {
 					return s.appleGPUs(ctx, "Apple M3 Max")
 				}}})
+				gather(t.Context(), &c, c.Reasons, s.darwinState())
 			case text(t, dir, "powershell.json") != "":
 				gather(t.Context(), &fp, fp.Reasons, []probe[Fingerprint]{{keys: gpuKeys, run: s.windowsAll}})
 				gather(t.Context(), &c, c.Reasons, s.windowsState())

@@ -73,6 +73,8 @@ func (s source) nvidiaOnce(ctx context.Context, names []string) ([]nvidiaRow, er
 		return nil, errNoDevices
 	case strings.Contains(out, "not a valid field"):
 		return nil, fmt.Errorf("nvidia-smi: %w: %s", errField, quote(out))
+	case err == nil && strings.TrimSpace(out) == "":
+		return nil, errors.New("nvidia-smi: answer not understood: it is empty")
 	case err != nil && out != "":
 		return nil, fmt.Errorf("nvidia-smi: %w: %s", err, quote(out))
 	case err != nil:

@@ -44,6 +44,8 @@ func reasonsOf(mask string) ([]string, error) {
 func (r nvidiaRow) sampled() GPUState {
 	why := map[string]string{}
 	s := GPUState{Vendor: "nvidia", why: why}
+	const other = "only AMD's and Intel's drivers show it"
+	why["slowed_by_heat_cycles"], why["firmware_cycles"], why["energy_uj"] = other, other, "nvidia-smi does not tell"
 	s.UsePercent = r.float("utilization.gpu", why, "use_percent")
 	s.MemoryUsed = r.bytes("memory.used", why, "memory_used_bytes")
 	s.Clock = r.float("clocks.sm", why, "clock_mhz")
@@ -73,6 +75,7 @@ func (r nvidiaRow) sampled() GPUState {
 		return &total
 	}
 	s.SlowedPower = sum("slowed_by_power_us", "sw_power_cap", "hw_power_brake_slowdown")
+	s.SlowedBrake = sum("slowed_by_brake_us", "hw_power_brake_slowdown")
 	s.SlowedHeat = sum("slowed_by_heat_us", "sw_thermal_slowdown", "hw_thermal_slowdown")
 	return s
 }
@@ -103,6 +106,9 @@ func (s source) nvidiaProcesses(ctx context.Context) (func(*Condition, map[strin
 		return nil, err
 	}
 	n, memory, err := parseProcesses(out)
+	if err == nil && n == 0 && container(s.files) != "" {
+		return nil, notHereError("nvidia-smi names none inside a container, whoever computes")
+	}
 	return func(c *Condition, reasons map[string]string) {
 		if c.GPUProcesses, c.GPUProcessRAM = &n, memory; memory == nil {
 			reasons["gpu_processes_bytes"] = "nvidia-smi does not tell it of all of them"

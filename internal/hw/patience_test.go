@@ -64,7 +64,10 @@ func TestSlowDriverIsWatched(t *testing.T) {
 		began := time.Now()
 		out, in := io.Pipe()
 		files := fstest.MapFS{"sys/class/powercap/intel-rapl:0/name": {Data: []byte("package-0")}, "sys/class/powercap/intel-rapl:0/energy_uj": {Data: []byte("5")}}
-		s := source{files: files, run: sleepy(3*time.Second, line), follow: func(ctx context.Context, _ string, _ ...string) (io.ReadCloser, error) {
+		s := source{files: files, run: sleepy(3*time.Second, line), follow: func(ctx context.Context, _ string, args ...string) (io.ReadCloser, error) {
+			if args[0] == "--query-compute-apps=pid" {
+				return io.NopCloser(strings.NewReader("")), nil
+			}
 			context.AfterFunc(ctx, func() { in.Close() })
 			return out, nil
 		}}
@@ -82,7 +85,7 @@ func TestSlowDriverIsWatched(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Millisecond)
-		for _, f := range w.Findings(nil) {
+		for _, f := range w.Findings(nil, nil) {
 			t.Errorf("%+v", f)
 		}
 		if series := w.Stop(); len(series.GPUs) != 2 || series.Reasons["nvidia"] != "" {

@@ -3,9 +3,12 @@ package hw
 import (
 	"context"
 	"errors"
+	"os"
 	"runtime"
+	"time"
 
 	"github.com/shirou/gopsutil/v4/cpu"
+	"github.com/shirou/gopsutil/v4/host"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,7 +20,7 @@ func packages([]cpu.InfoStat) int {
 	return int(n)
 }
 
-func distribution(context.Context) (func(*Fingerprint, map[string]string), error) {
+func (source) distribution(context.Context) (func(*Fingerprint, map[string]string), error) {
 	version, err := unix.Sysctl("kern.osproductversion")
 	if err != nil {
 		return nil, err
@@ -29,7 +32,15 @@ func distribution(context.Context) (func(*Fingerprint, map[string]string), error
 	}, nil
 }
 
-func toolFolders() string { return "/usr/bin:/usr/sbin" }
+// toolFolders are the system's own alone: one of the tools runs as the administrator.
+func toolFolders(func(string) string) string { return "/usr/bin:/usr/sbin" }
+
+func powerOf(every time.Duration) (string, []string, error) {
+	groups, _ := os.Getgroups() // none where they can't be told
+	return powerTool(os.Geteuid(), groups, every)
+}
+
+func thisProcess() int { return os.Getpid() }
 
 func platformProbes(s source) []probe[Fingerprint] {
 	return []probe[Fingerprint]{
@@ -85,3 +96,5 @@ func platformState(s source) []probe[Condition] { return s.darwinState() }
 func systemLook(source) func(*SystemSample) { return gopsutilLook() }
 
 func followers() []follower { return darwinFollowers() }
+
+func (source) kernelVersion() (string, error) { return host.KernelVersion() }

@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"os"
+	"time"
 	"unsafe"
 
 	"github.com/shirou/gopsutil/v4/cpu"
@@ -15,7 +16,7 @@ import (
 // packages: Windows lists one entry a socket.
 func packages(infos []cpu.InfoStat) int { return len(infos) }
 
-func distribution(ctx context.Context) (func(*Fingerprint, map[string]string), error) {
+func (source) distribution(ctx context.Context) (func(*Fingerprint, map[string]string), error) {
 	name, _, version, err := host.PlatformInformationWithContext(ctx)
 	if err != nil {
 		return nil, err
@@ -27,13 +28,21 @@ func distribution(ctx context.Context) (func(*Fingerprint, map[string]string), e
 }
 
 // toolFolders are where Windows has PowerShell and the driver puts nvidia-smi, now and formerly.
-func toolFolders() string {
+func toolFolders(env func(string) string) string {
 	dir, err := windows.GetSystemDirectory()
-	if err != nil {
+	if err != nil || len(dir) < 2 {
 		return ""
 	}
-	return strings.Join([]string{dir, dir + `\WindowsPowerShell\v1.0`, dir[:2] + `\Program Files\NVIDIA Corporation\NVSMI`}, ";")
+	programs, err := windows.KnownFolderPath(windows.FOLDERID_ProgramFiles, 0) // on another drive for some
+	if err != nil {
+		programs = dir[:2] + `\Program Files`
+	}
+	return findIn([]string{dir, dir + `\WindowsPowerShell\v1.0`, programs + `\NVIDIA Corporation\NVSMI`}, env, "CUDA_PATH", "HIP_PATH")
 }
+
+func powerOf(time.Duration) (string, []string, error) { return "", nil, errNoTool }
+
+func thisProcess() int { return os.Getpid() }
 
 func platformProbes(s source) []probe[Fingerprint] {
 	return []probe[Fingerprint]{
@@ -85,3 +94,5 @@ func systemLook(source) func(*SystemSample) {
 }
 
 func followers() []follower { return nil }
+
+func (source) kernelVersion() (string, error) { return host.KernelVersion() }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,22 +32,25 @@ type Series struct {
 	EveryMs int64             `json:"every_ms"` // aimed at; t_ns says when
 	System  []SystemSample    `json:"system"`
 	GPUs    []GPUSample       `json:"gpus"`
-	Reasons map[string]string `json:"reasons,omitempty"` // why a part is absent or ends early
+	Users   []ProcessSample   `json:"gpu_processes,omitempty"` // of NVIDIA's; absent where its tool names none
+	Reasons map[string]string `json:"reasons,omitempty"`       // why a part is absent or ends early
 }
 
 // SystemSample is one look at the machine beside its GPUs.
 type SystemSample struct {
-	At             time.Duration `json:"t_ns"`
-	Load1m         *float64      `json:"load_1m,omitempty"`
-	CPUPercent     *float64      `json:"cpu_percent,omitempty"` // of all CPUs, since the sample before
-	CPUClock       *float64      `json:"cpu_clock_mhz,omitempty"`
-	CPUTemperature *float64      `json:"cpu_temperature_c,omitempty"`
-	CPUThrottles   *int64        `json:"cpu_throttles,omitempty"`           // since the start of the system, over all cores
-	CPUSpeedLimit  *float64      `json:"cpu_speed_limit_percent,omitempty"` // macOS
-	CPUEnergy      *int64        `json:"cpu_energy_uj,omitempty"`           // of all packages, since the first sample
-	RAMAvailable   *int64        `json:"ram_available_bytes,omitempty"`
-	OnBattery      *bool         `json:"on_battery,omitempty"`
-	PowerMode      *string       `json:"power_mode,omitempty"`
+	At              time.Duration `json:"t_ns"`
+	Load1m          *float64      `json:"load_1m,omitempty"`
+	CPUPercent      *float64      `json:"cpu_percent,omitempty"` // of all CPUs, since the sample before
+	CPUClock        *float64      `json:"cpu_clock_mhz,omitempty"`
+	CPUTemperature  *float64      `json:"cpu_temperature_c,omitempty"`
+	CPUThrottles    *int64        `json:"cpu_throttles,omitempty"`           // since the start of the system, over all cores
+	CPUSpeedLimit   *float64      `json:"cpu_speed_limit_percent,omitempty"` // macOS
+	ThermalPressure *string       `json:"thermal_pressure,omitempty"`        // macOS
+	ChipEnergy      *int64        `json:"chip_energy_uj,omitempty"`          // of Apple's chip, since the first reading of it
+	CPUEnergy       *int64        `json:"cpu_energy_uj,omitempty"`           // of all packages, since the first sample
+	RAMAvailable    *int64        `json:"ram_available_bytes,omitempty"`
+	OnBattery       *bool         `json:"on_battery,omitempty"`
+	PowerMode       *string       `json:"power_mode,omitempty"`
 }
 
 // GPUSample is one look at one GPU.
@@ -66,19 +70,23 @@ type GPUSample struct {
 	PCIeWidth   *int          `json:"pcie_width,omitempty"`
 	Reasons     []string      `json:"clock_reasons,omitempty"`
 	SlowedPower *int64        `json:"slowed_by_power_us,omitempty"`
+	SlowedBrake *int64        `json:"slowed_by_brake_us,omitempty"`
 	SlowedHeat  *int64        `json:"slowed_by_heat_us,omitempty"`
+	HeatCycles  *int64        `json:"slowed_by_heat_cycles,omitempty"`
+	Cycles      *int64        `json:"firmware_cycles,omitempty"`
+	Energy      *int64        `json:"energy_uj,omitempty"`
 }
 
 func sampleOf(at time.Duration, index int, g GPUState) GPUSample {
 	return GPUSample{
 		At: at, Index: index, Vendor: g.Vendor, UsePercent: g.UsePercent, MemoryUsed: g.MemoryUsed, Clock: g.Clock, MemoryClock: g.MemoryClock,
 		Temperature: g.Temperature, Margin: g.Margin, Power: g.Power, Level: g.Level, PCIeGen: g.PCIeGen, PCIeWidth: g.PCIeWidth, Reasons: g.Reasons,
-		SlowedPower: g.SlowedPower, SlowedHeat: g.SlowedHeat,
+		SlowedPower: g.SlowedPower, SlowedBrake: g.SlowedBrake, SlowedHeat: g.SlowedHeat, HeatCycles: g.HeatCycles, Cycles: g.Cycles, Energy: g.Energy,
 	}
 }
 
-// Sampler looks at a machine about once a second, on goroutines of its own. It starts one process at most where it starts
-// any, an nvidia-smi that goes on printing, and shares no lock with anything but its own methods.
+// Sampler looks at a machine about once a second, on goroutines of its own. The processes that it starts go on printing: two
+// nvidia-smi where there is one, or macOS's pmset and powermetrics. It shares no lock with anything but its own methods.
 type Sampler struct {
 	now   func() time.Duration
 	every time.Duration
@@ -88,11 +96,16 @@ type Sampler struct {
 	cards bool          // there are GPUs beside that of the processor
 	first chan struct{} // closed when everything has been looked at once
 	base  time.Duration // when that was
+	files fs.FS
+	self  int // number of this process
 
 	mu        sync.Mutex
 	following bool // an nvidia-smi goes on printing
+	powering  bool // powermetrics goes on printing, and has printed
 	unsure    bool // nvidia-smi has not answered, or has failed: there may be GPUs that nobody sees
 	series    Series
+	programs  map[int]*program // that compute on NVIDIA's GPUs, by their number
+	servers   []int            // processes that serve what is measured
 }
 
 // Watch begins to look at a machine. now is the clock of the samples. It ends with ctx, or with Stop.
@@ -106,7 +119,7 @@ func watch(ctx context.Context, s source, now func() time.Duration, every time.D
 		Schema: SeriesSchema, EveryMs: every.Milliseconds(), System: []SystemSample{}, GPUs: []GPUSample{}, Reasons: map[string]string{},
 	}}
 	r := newReader(s)
-	w.cpus, w.cards, w.unsure = r.cpus, r.cards, true
+	w.cpus, w.cards, w.unsure, w.files, w.self = r.cpus, r.cards, true, s.files, thisProcess()
 	var looked sync.WaitGroup
 	looked.Add(2)
 	began := now()
@@ -114,6 +127,11 @@ func watch(ctx context.Context, s source, now func() time.Duration, every time.D
 	w.done.Go(func() { w.nvidia(ctx, s, every, looked.Done) })
 	for _, f := range followers() {
 		w.done.Go(func() { w.follow(ctx, s, f) })
+	}
+	if name, args, err := powerOf(every); err == nil && s.follow != nil {
+		w.done.Go(func() { w.power(ctx, s, name, args) })
+	} else if err != nil && !errors.Is(err, errNoTool) {
+		w.why("chip_energy_uj", err)
 	}
 	w.done.Go(func() {
 		looked.Wait()
@@ -146,6 +164,7 @@ func (w *Sampler) Stop() Series {
 	w.done.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.series.Users = w.processSamples()
 	return w.series
 }
 
@@ -153,8 +172,10 @@ func (w *Sampler) Stop() Series {
 func (w *Sampler) coveredSince(when time.Duration) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n := len(w.series.GPUs)
-	return !w.following || n > 0 && w.series.GPUs[n-1].At > when
+	if w.following && !slices.ContainsFunc(w.series.GPUs, func(g GPUSample) bool { return g.Vendor == "nvidia" && g.At > when }) {
+		return false
+	}
+	return !w.powering || slices.ContainsFunc(w.series.System, func(s SystemSample) bool { return s.ChipEnergy != nil && s.At > when })
 }
 
 func (w *Sampler) why(part string, err error) {
@@ -257,7 +278,12 @@ func (w *Sampler) nvidia(ctx context.Context, s source, every time.Duration, loo
 	}
 	follows(true)
 	defer follows(false)
-	err = w.lines(out, func(line string) error {
+	w.done.Go(func() {
+		if err := w.apps(ctx, s); err != nil && ctx.Err() == nil {
+			w.why("gpu_processes", err)
+		}
+	})
+	err = w.lines(ctx, out, func(line string) error {
 		rows, err := parseNvidia(names, line)
 		if err == nil {
 			renamed(rows, fields)
@@ -288,13 +314,23 @@ var errBySelf = errors.New("by itself, before the run did")
 // badLines is how many lines in a row that are not understood end the reading.
 const badLines = 8
 
-// lines hands on the lines that a command prints, until it ends or prints rubbish.
-func (w *Sampler) lines(out io.ReadCloser, take func(string) error) error {
-	defer out.Close()
+// lines hands on the lines that a command prints, until it ends, prints rubbish or without a pause, or ctx ends. A command that
+// can't be ended, since another user runs it, ends by itself once nobody reads.
+func (w *Sampler) lines(ctx context.Context, out io.ReadCloser, take func(string) error) error {
+	stop := context.AfterFunc(ctx, func() { _ = out.Close() })
+	defer func() {
+		if stop() {
+			_ = out.Close()
+		}
+	}()
 	scan := bufio.NewScanner(out)
 	scan.Buffer(make([]byte, 0, 4096), 64<<10)
 	bad := 0
+	var rate pace
 	for scan.Scan() {
+		if err := rate.count(); err != nil {
+			return err
+		}
 		if strings.TrimSpace(scan.Text()) == "" {
 			continue
 		}
@@ -308,6 +344,26 @@ func (w *Sampler) lines(out io.ReadCloser, take func(string) error) error {
 		}
 	}
 	return scan.Err()
+}
+
+// pace counts what a command prints: at some lines a second it costs nothing, at thousands it would take the processor from
+// what is measured.
+type pace struct {
+	began time.Time
+	n     int
+}
+
+// mostLines is how many lines a second are read; 16 GPUs print 16.
+const mostLines = 2000
+
+func (p *pace) count() error {
+	if now := time.Now(); now.Sub(p.began) > time.Second {
+		p.began, p.n = now, 0
+	}
+	if p.n++; p.n > mostLines {
+		return fmt.Errorf("it printed more than %d lines in a second", mostLines)
+	}
+	return nil
 }
 
 // follower is a command of the system that prints when something changes.
@@ -325,7 +381,7 @@ func (w *Sampler) follow(ctx context.Context, s source, f follower) {
 	}
 	out, err := s.follow(ctx, f.name, f.args...)
 	if err == nil {
-		err = w.lines(out, func(line string) error {
+		err = w.lines(ctx, out, func(line string) error {
 			sample := SystemSample{At: w.now()}
 			if f.take(line, &sample) {
 				w.mu.Lock()

@@ -127,6 +127,9 @@ func TestWatch(t *testing.T) {
 	s := source{files: machineFiles(), run: smi(t, &help), follow: func(ctx context.Context, name string, args ...string) (io.ReadCloser, error) {
 		mu.Lock()
 		defer mu.Unlock()
+		if args[0] == "--query-compute-apps=pid" {
+			return io.NopCloser(strings.NewReader("")), nil
+		}
 		started++
 		if name != "nvidia-smi" || args[len(args)-2] != "-lms" || args[len(args)-1] != "20" {
 			t.Errorf("started %s %q", name, args)
@@ -137,7 +140,7 @@ func TestWatch(t *testing.T) {
 	began := time.Now()
 	w := watch(t.Context(), s, func() time.Duration { return time.Since(began) }, 20*time.Millisecond)
 	w.Ready(t.Context())
-	if f := w.Findings(nil); len(f) != 1 || f[0].Name != "gpu_busy" || f[0].Evidence != "nvidia GPU 1 was 90 % in use before anything was opened" {
+	if f := w.Findings(nil, nil); len(f) != 1 || f[0].Name != "gpu_busy" || f[0].Evidence != "nvidia GPU 1 was 90 % in use before anything was opened" {
 		t.Errorf("%+v", f)
 	}
 	for i := range 3 {
@@ -234,7 +237,7 @@ func TestThinned(t *testing.T) {
 
 // BenchmarkLook is what one look at this machine costs: at one a second, 1 % of a core is 10 ms.
 func BenchmarkLook(b *testing.B) {
-	r := newReader(thisMachine())
+	r := newReader(thisMachine(toolFolders(nil)))
 	b.ReportAllocs()
 	for b.Loop() {
 		r.look()
@@ -243,7 +246,7 @@ func BenchmarkLook(b *testing.B) {
 
 // TestLookIsCheap holds the cost of a look: the best of several, since other programs run beside a test.
 func TestLookIsCheap(t *testing.T) {
-	r := newReader(thisMachine())
+	r := newReader(thisMachine(toolFolders(nil)))
 	best := time.Hour
 	for range 20 {
 		began := time.Now()
@@ -278,7 +281,7 @@ func TestFollowersOfMacOS(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	names := map[string]bool{}
-	for _, f := range w.Findings([]Span{{time.Hour, 2 * time.Hour}}) {
+	for _, f := range w.Findings([]Span{{time.Hour, 2 * time.Hour}}, nil) {
 		names[f.Name] = true
 	}
 	if !names["on_battery"] || !names["thermal"] {

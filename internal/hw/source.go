@@ -31,7 +31,8 @@ type source struct {
 
 // Machine is a machine to be read. The zero value is this one.
 type Machine struct {
-	Guard  []string // command that runs a child and ends it when this process dies; see internal/proc
+	Guard  []string            // command that runs a child and ends it when this process dies; see internal/proc
+	Env    func(string) string // environment, in which the vendors' tools are looked for: PATH, ROCM_PATH, CUDA_PATH; nil: the usual folders alone
 	replay *source
 }
 
@@ -46,9 +47,10 @@ func (m Machine) source() source {
 	if m.replay != nil {
 		return *m.replay
 	}
-	s := thisMachine()
+	folders := toolFolders(m.Env)
+	s := thisMachine(folders)
 	s.follow = func(ctx context.Context, name string, args ...string) (io.ReadCloser, error) {
-		path := proc.Find(name, toolFolders())
+		path := proc.Find(name, folders)
 		if path == "" {
 			return nil, fmt.Errorf("%s: %w", name, errNoTool)
 		}
@@ -61,15 +63,42 @@ func (m Machine) source() source {
 	return s
 }
 
-func thisMachine() source {
+func thisMachine(folders string) source {
 	return source{files: root(), run: func(ctx context.Context, name string, args ...string) (string, error) {
-		path := proc.Find(name, toolFolders())
+		path := proc.Find(name, folders)
 		if path == "" {
 			return "", fmt.Errorf("%s: %w", name, errNoTool)
 		}
-		return proc.Output(ctx, path, args...)
+		return inTime(ctx, name, func() (string, error) { return proc.Output(ctx, path, args...) })
 	}}
 }
+
+// inTime waits for a command no longer than its context lasts, however long it takes to be ended.
+func inTime(ctx context.Context, name string, run func() (string, error)) (string, error) {
+	type answer struct {
+		text string
+		err  error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		text, err := run()
+		done <- answer{text, err}
+	}()
+	late := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		time.AfterFunc(endsWithin, func() { close(late) })
+	})
+	defer stop()
+	select {
+	case a := <-done:
+		return a.text, a.err
+	case <-late:
+		return "", fmt.Errorf("%s gave no answer in time: %w", name, ctx.Err())
+	}
+}
+
+// endsWithin is how long a command may take to be ended before it is left behind.
+const endsWithin = 50 * time.Millisecond
 
 // root is the file system that Linux tells about itself in.
 func root() fs.FS { return os.DirFS("/") }

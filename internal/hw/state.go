@@ -24,6 +24,7 @@ type Condition struct {
 	CPUTemperature *float64          `json:"cpu_temperature_c"`       // of the hottest sensor
 	CPUThrottles   *int64            `json:"cpu_throttles"`           // since the start of the system, over all cores: only a difference says something
 	CPUSpeedLimit  *float64          `json:"cpu_speed_limit_percent"` // below 100 the system slows the CPU for its heat
+	Pressure       *string           `json:"thermal_pressure"`        // macOS: nominal, moderate, heavy, trapping, sleeping
 	Governor       *string           `json:"governor"`
 	PowerMode      *string           `json:"power_mode"`
 	RAMUsed        *int64            `json:"ram_used_bytes"`
@@ -49,8 +50,12 @@ type GPUState struct {
 	PCIeGen     *int     `json:"pcie_gen"`
 	PCIeWidth   *int     `json:"pcie_width"`
 	Reasons     []string `json:"clock_reasons"`      // why the clocks are not higher; null: not known; empty: they are as high as they go
-	SlowedPower *int64   `json:"slowed_by_power_us"` // since the driver's start: only a difference says something
-	SlowedHeat  *int64   `json:"slowed_by_heat_us"`  //
+	SlowedPower *int64   `json:"slowed_by_power_us"` // by its power cap or a power brake, since the driver's start: only a difference says something
+	SlowedBrake *int64   `json:"slowed_by_brake_us"` // by a power brake alone
+	SlowedHeat  *int64   `json:"slowed_by_heat_us"`
+	HeatCycles  *int64   `json:"slowed_by_heat_cycles"` // AMD's Instinct: cycles of the firmware, of which slowed_by_heat_cycles were slow for heat
+	Cycles      *int64   `json:"firmware_cycles"`
+	Energy      *int64   `json:"energy_uj"` // since the driver's start
 	why         map[string]string
 }
 

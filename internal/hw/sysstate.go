@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // linuxState reads how the kernel runs the CPUs, and asks the GPUs.
@@ -21,13 +22,18 @@ func (s source) linuxState() []probe[Condition] {
 			return func(c *Condition, _ map[string]string) { c.OnBattery = &on }, err
 		}},
 		{keys: []string{"cpu_clock_mhz", "cpu_temperature_c", "cpu_throttles", "governor", "power_mode"}, run: s.linuxCPUState},
-		{keys: []string{"cpu_speed_limit_percent"}, run: absent[Condition]("only macOS shows it")},
+		{keys: []string{"cpu_speed_limit_percent", "thermal_pressure"}, run: absent[Condition]("only macOS shows it")},
 		{keys: []string{"gpu_processes", "gpu_processes_bytes"}, run: s.nvidiaProcesses},
 		{keys: []string{"gpus"}, run: func(ctx context.Context) (func(*Condition, map[string]string), error) {
 			ctx, cancel := context.WithTimeout(ctx, toolLimit)
 			defer cancel()
+			var amds []GPUState
+			var amdErr error
+			var wg sync.WaitGroup
+			wg.Go(func() { amds, amdErr = s.amdState(ctx) })
 			list, err := s.nvidiaState(ctx)
-			return enterStates(append(list, drmState(s.files)...), err), nil
+			wg.Wait()
+			return enterStates(append(list, amds...), errors.Join(err, amdErr)), nil
 		}},
 	}
 }
@@ -127,14 +133,17 @@ func cpuTemperature(files fs.FS) *float64 {
 	return hot
 }
 
-// drmState reads what AMD's driver shows; Intel's shows next to nothing, and NVIDIA's nothing.
+// drmState reads what AMD's driver shows; Intel's shows the energy of its cards, and NVIDIA's nothing.
 func drmState(files fs.FS) []GPUState {
 	var list []GPUState
 	for _, dir := range cards(files) {
+		if energy := cardEnergy(files, dir); energy != nil && read(files, dir+"/vendor") == "0x8086" {
+			list = append(list, GPUState{Vendor: "intel", Energy: energy})
+		}
 		if read(files, dir+"/vendor") != "0x1002" {
 			continue
 		}
-		g := GPUState{Vendor: "amd"}
+		g := GPUState{Vendor: "amd", why: map[string]string{"slowed_by_power_us": "only NVIDIA's driver counts it", "slowed_by_brake_us": "only NVIDIA's driver counts it", "slowed_by_heat_us": "only NVIDIA's driver counts it"}}
 		if n, err := strconv.ParseFloat(read(files, dir+"/gpu_busy_percent"), 64); err == nil && n >= 0 && n <= 100 {
 			g.UsePercent = &n
 		}
@@ -157,9 +166,26 @@ func drmState(files fs.FS) []GPUState {
 		if n := number(read(files, dir+"/current_link_width")); n > 0 && n <= 32 {
 			g.PCIeWidth = some(int(n))
 		}
+		if b, err := fs.ReadFile(files, dir+"/gpu_metrics"); err == nil {
+			gpuMetrics(b, &g)
+		}
+		if g.Energy == nil {
+			g.Energy = cardEnergy(files, dir)
+		}
 		list = append(list, g)
 	}
 	return list
+}
+
+// cardEnergy is the energy counter that a card's driver shows among its sensors, in µJ.
+func cardEnergy(files fs.FS, dir string) *int64 {
+	found, _ := fs.Glob(files, dir+"/hwmon/hwmon*/energy1_input")
+	for _, f := range found {
+		if n, err := strconv.ParseInt(read(files, f), 10, 62); err == nil && n > 0 {
+			return &n
+		}
+	}
+	return nil
 }
 
 // activeOfTable is the clock that a table like "1: 2482Mhz *" marks, in MHz.
@@ -203,6 +229,14 @@ func (s source) darwinState() []probe[Condition] {
 			}
 			limit, err := parseTherm(out)
 			return func(c *Condition, _ map[string]string) { c.CPUSpeedLimit = &limit }, err
+		}},
+		{keys: []string{"thermal_pressure"}, run: func(ctx context.Context) (func(*Condition, map[string]string), error) {
+			out, err := s.run(ctx, "notifyutil", "-g", "com.apple.system.thermalpressurelevel")
+			if err != nil {
+				return nil, err
+			}
+			word, err := parsePressure(out)
+			return func(c *Condition, _ map[string]string) { c.Pressure = &word }, err
 		}},
 		{keys: []string{"cpu_clock_mhz", "cpu_temperature_c", "cpu_throttles", "governor"}, run: absent[Condition]("macOS shows it to administrators alone, or not at all")},
 		{keys: []string{"gpus", "gpu_processes", "gpu_processes_bytes"}, run: absent[Condition]("macOS shows it to administrators alone")},
@@ -269,7 +303,7 @@ func (s source) windowsState() []probe[Condition] {
 			}
 			return enterStates(list, err), nil
 		}},
-		{keys: []string{"cpu_clock_mhz", "cpu_temperature_c", "cpu_throttles", "governor", "cpu_speed_limit_percent"}, run: absent[Condition]("not looked for on Windows")},
+		{keys: []string{"cpu_clock_mhz", "cpu_temperature_c", "cpu_throttles", "governor", "cpu_speed_limit_percent", "thermal_pressure"}, run: absent[Condition]("not looked for on Windows")},
 	}
 }
 

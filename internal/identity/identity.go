@@ -47,8 +47,10 @@ func Fresh() Secret {
 
 // Open reads the secret in a folder, and makes it where there is none: a file that this user alone may read. Of several
 // processes that make it at once all get the same one. A file that holds something else is left as it is, and an error.
-func Open(dir string) (Secret, error) {
-	path := filepath.Join(dir, secretFile)
+func Open(dir string) (Secret, error) { return open(dir, secretFile) }
+
+func open(dir, name string) (Secret, error) {
+	path := filepath.Join(dir, name)
 	s, err := read(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return s, err
@@ -62,7 +64,7 @@ func Open(dir string) (Secret, error) {
 func read(path string) (Secret, error) {
 	var s Secret
 	if info, err := os.Stat(path); err == nil && (!info.Mode().IsRegular() || info.Size() > 4096) { // a pipe would be waited for
-		return s, fmt.Errorf("the secret of this installation is no small file; remove %s from the data directory to get a new one", secretFile)
+		return s, fmt.Errorf("the secret of this installation is no small file; remove %s from the data directory to get a new one", filepath.Base(path))
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -70,7 +72,7 @@ func read(path string) (Secret, error) {
 	}
 	key, err := hex.DecodeString(strings.TrimSpace(string(b)))
 	if err != nil || len(key) != len(s.bytes) {
-		return s, fmt.Errorf("the secret of this installation is damaged; remove the file %s from the data directory to get a new one", secretFile)
+		return s, fmt.Errorf("the secret of this installation is damaged; remove the file %s from the data directory to get a new one", filepath.Base(path))
 	}
 	copy(s.bytes[:], key)
 	return s, nil
@@ -94,7 +96,7 @@ func create(dir, path string, s Secret) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, secretFile+".*") // of mode 0600
+	f, err := os.CreateTemp(dir, filepath.Base(path)+".*") // of mode 0600
 	if err != nil {
 		return err
 	}

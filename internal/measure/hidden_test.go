@@ -24,7 +24,7 @@ func TestHiddenThinking(t *testing.T) {
 	}
 	for _, hidden := range []bool{false, true} {
 		tr := stream.Transcript{Events: events, Finish: stream.FinishLength, Counts: stream.Counts{Output: stream.Count{N: 100, From: stream.Usage}, Hidden: hidden}}
-		s := Request(rec, tr, Asked{OutputTokens: 100})
+		s := Request(rec, tr, Asked{OutputTokens: 100, TextTokens: 100})
 		if s.Decode.Known == hidden || s.AnswerTPS.Known == hidden || s.TPOT.Known == hidden || (len(s.ITL) == 0) != hidden {
 			t.Errorf("hidden %v: decode %+v, answer %+v, %d latencies", hidden, s.Decode, s.AnswerTPS, len(s.ITL))
 		}
@@ -43,15 +43,22 @@ func TestHiddenByTheServersClock(t *testing.T) {
 	for name, c := range map[string]struct {
 		hidden func(i int) bool
 		server time.Duration // of 63 tokens; 0: not stated
-		known  bool
+		text   int           // tokens of the text by the server's own count; 0: not counted
+		why    string        // why there is no rate; empty: there is one
+		over   float64       // by how much it may be too high
 	}{
-		"thinking that is not shown":   {func(i int) bool { return i < 10 }, 630 * time.Millisecond, false},
-		"marks after the end":          {func(i int) bool { return i >= 54 }, 630 * time.Millisecond, false},
-		"held back within the stream":  {func(i int) bool { return i%6 == 3 }, 630 * time.Millisecond, true},
-		"a server that states no time": {func(i int) bool { return i < 10 }, 0, true},
-		"one token late on the wire":   {func(i int) bool { return i < 1 || i == 30 }, 630 * time.Millisecond, true},
-		"every token has its event":    {func(int) bool { return false }, 630 * time.Millisecond, true},
-		"times longer than the stream": {func(i int) bool { return i < 10 }, 700 * time.Millisecond, true},
+		"thinking that is not shown":            {func(i int) bool { return i < 10 }, 630 * time.Millisecond, 0, "the server made tokens for 630 ms", 0},
+		"marks after the end":                   {func(i int) bool { return i >= 54 }, 630 * time.Millisecond, 0, "the server made tokens for 630 ms", 0},
+		"held back within the stream":           {func(i int) bool { return i%6 == 3 }, 630 * time.Millisecond, 0, "", 63.0/62 - 1},
+		"a server that states no time":          {func(i int) bool { return i < 10 }, 0, 0, "64 tokens for 54 events", 0},
+		"no time, few hidden":                   {func(i int) bool { return i < 4 }, 0, 0, "", 64.0/60 - 1},
+		"no time, and the text is counted":      {func(i int) bool { return i < 10 }, 0, 54, "the streamed text has 54", 0},
+		"no time, two an event, text counted":   {func(i int) bool { return i%2 == 1 }, 0, 64, "", 0},
+		"no time, text counted a little lower":  {func(i int) bool { return i%2 == 1 }, 0, 62, "", 64.0/62 - 1},
+		"no time, text counted a little higher": {func(i int) bool { return i%2 == 1 }, 0, 66, "", 0},
+		"one token late on the wire":            {func(i int) bool { return i < 1 || i == 30 }, 630 * time.Millisecond, 0, "", 63.0/62 - 1},
+		"every token has its event":             {func(int) bool { return false }, 630 * time.Millisecond, 0, "", 0},
+		"times longer than the stream":          {func(i int) bool { return i < 10 }, 700 * time.Millisecond, 0, "64 tokens for 54 events", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rec := stream.Recording{Send: time.Millisecond, End: 645 * time.Millisecond}
@@ -68,12 +75,17 @@ func TestHiddenByTheServersClock(t *testing.T) {
 			if c.server > 0 {
 				tr.Server = stream.ServerTiming{Decode: c.server, DecodeTokens: 63}
 			}
-			s := Request(rec, tr, Asked{OutputTokens: 64})
-			if s.Decode.Known != c.known || s.Window.Known != c.known || (len(s.ITL) > 0) != c.known {
+			s := Request(rec, tr, Asked{OutputTokens: 64, TextTokens: c.text})
+			known := c.why == ""
+			if s.Decode.Known != known || s.Window.Known != known || (len(s.ITL) > 0) != known {
 				t.Errorf("decode %+v, window %+v, %d latencies", s.Decode, s.Window, len(s.ITL))
 			}
-			if !c.known && !strings.Contains(s.Decode.Why, "the server made tokens for 630 ms") {
-				t.Errorf("why: %s", s.Decode.Why)
+			if !strings.Contains(s.Decode.Why, c.why) || s.Over < c.over-1e-9 || s.Over > c.over+1e-9 {
+				t.Errorf("why: %s; over %v, want %v", s.Decode.Why, s.Over, c.over)
+			}
+			// Nothing has to be counted where a clock, or the number of events, tells.
+			if want := len(events) < 64 && (c.server == 0 || c.server > 645*time.Millisecond); WantsTextCount(rec, tr) != want {
+				t.Errorf("the text's tokens are wanted: %v, should be %v", !want, want)
 			}
 			if !s.TTFT.Known || !s.Wall.Known {
 				t.Errorf("TTFT %+v, wall %+v", s.TTFT, s.Wall)

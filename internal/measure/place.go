@@ -3,7 +3,6 @@ package measure
 import (
 	"fmt"
 	"math"
-	"time"
 
 	"github.com/llm-speed/llm-speed/internal/stream"
 )
@@ -24,7 +23,11 @@ type placement struct {
 	answer bool   // tokens holds for the events of the answer, whatever of the reasoning
 	why    string // why whole is not set
 	note   string // what was left out, or which of two contradicting counts was taken
-	loose  bool   // nothing but the amount of text says that every token was streamed
+
+	// Where the server says neither how many tokens an event holds nor how many of all are reasoning, some may have been
+	// counted and never streamed: see doubt.
+	loose bool
+	over  float64 // by what share the tokens that were streamed may be fewer than those that the events were given; 0: they are not
 }
 
 func (p placement) fail(why string, args ...any) placement {
@@ -221,7 +224,7 @@ func (p placement) spread(events []stream.Event, t tally, c stream.Counts, finis
 	case visible > t.bytes:
 		return p.fail("%.0f tokens for %.0f bytes of text: some were never streamed, and how many is not known", visible, t.bytes)
 	case x.tokens > 0 && visible > m && !x.agrees(visible) && visible > float64(x.tokens):
-		return p.fail("%.0f tokens counted, and the streamed text has %d by the server's tokenizer: when the others were made is not known", visible, x.tokens)
+		return p.fail("%.0f tokens counted, and the streamed text has %d by the server's own count: the others were hidden, and when they were made can't be told apart", visible, x.tokens)
 	case x.tokens == 0 && x.prefix == nil && t.tools > 0 && t.m > 1 && visible > m+slack(visible):
 		return p.fail("%.0f tokens in %d events of a tool call, whose marks no event shows: how many each holds would be an estimate", visible, t.m)
 	case x.tokens == 0 && x.prefix == nil && visible > m+slack(visible) && t.bytes < minTextPerToken*visible:
@@ -231,22 +234,16 @@ func (p placement) spread(events []stream.Event, t tally, c stream.Counts, finis
 	}
 	p.fill(events, visible, t.m, x.prefix, all)
 	p.whole, p.answer = true, true
-	p.loose = visible > m && x.tokens == 0 && x.prefix == nil
-	return p
-}
-
-// minSeen is how much of the time that the server spent on its tokens a stream must show, so that tokens which nobody counted
-// event by event are taken for streamed ones.
-const minSeen = 0.97
-
-// unseen checks a loose placement against the server's clock: where it made tokens for longer than text was shown, some of them
-// came before the first text or after the last, such as thinking that is not streamed, and how many is not known. Times that do
-// not fit into the whole request are not believed.
-func (p placement) unseen(shown, whole time.Duration, server stream.ServerTiming) placement {
-	if !p.loose || !p.whole || shown <= 0 || server.Decode <= 0 || server.Prefill+server.Decode > whole || float64(shown) >= minSeen*float64(server.Decode) {
-		return p
+	switch {
+	case x.tokens > 0:
+		p.over = max(0, visible/float64(x.tokens)-1)
+	case x.prefix == nil && !rKnown && !(visible < m && visible >= m-slack(m)):
+		p.loose, p.over = true, math.Inf(1)
+		if visible > m {
+			p.over = visible/m - 1 // no event has less than a token
+		}
 	}
-	return p.fail("the server made tokens for %.3g ms, and text came for %.3g ms: some were never streamed, and how many is not known", ms(server.Decode), ms(shown))
+	return p
 }
 
 // partlyHidden reports whether r reasoning tokens are too many for the reasoning text that was streamed: more than its

@@ -69,14 +69,15 @@ type Sample struct {
 	Window         Value // tokens in (t_1, t_L]
 	TokensPerEvent Value // (N - n[1]) / (m - 1) over events as the server sent them, before merging
 
-	TTFT      Value // ms
-	TTFTSched Value // ms
-	TTFB      Value // ms
-	TTFA      Value // ms
-	Wall      Value // ms, t_L - t_send
-	Decode    Value // D, tok/s
-	TPOT      Value // ms
-	AnswerTPS Value // D of what comes after t_ans, tok/s
+	TTFT      Value   // ms
+	TTFTSched Value   // ms
+	TTFB      Value   // ms
+	TTFA      Value   // ms
+	Wall      Value   // ms, t_L - t_send
+	Decode    Value   // D, tok/s
+	Over      float64 // by what share D may be too high, because tokens may be hidden that nothing tells apart; 0 where none can be
+	TPOT      Value   // ms
+	AnswerTPS Value   // D of what comes after t_ans, tok/s
 
 	ICL    []float64        // ms, in stream order; nil with fewer than two steps
 	ITL    []stats.Weighted // ms; nil where the tokens of the events are not known
@@ -118,7 +119,7 @@ func Request(rec stream.Recording, tr stream.Transcript, asked Asked) Sample {
 	s.TokensHow, s.Note = p.how, p.note
 	s.countEvents(tr.Events, p)
 	stamps := s.stamps()
-	p = p.unseen(s.Last-s.First, s.End-s.Send, tr.Server)
+	p = p.doubt(s.Last-s.First, s.End-s.Send, tr.Server, s.Output.N, s.Events)
 	s.latencies(stamps)
 	s.decode(p, stamps, first)
 	s.gaps(stamps)
@@ -272,7 +273,9 @@ func (s *Sample) decode(p placement, stamps string, firstEvent float64) {
 	if s.Events > 0 {
 		if p.whole {
 			s.placed(p, firstEvent)
-			s.Decode = s.rate(0, p, stamps)
+			if s.Decode = s.rate(0, p, stamps); s.Decode.Known {
+				s.Over = p.over
+			}
 		}
 		k := slices.IndexFunc(s.Steps, func(st Step) bool { return st.answer })
 		switch {

@@ -90,7 +90,7 @@ func TestSeveralTokensInAnEvent(t *testing.T) {
 				n, how = c.per, Stated
 			}
 			tr := stream.Transcript{Events: run(c.events, 1500*msec, c.gap, stream.Content, " four words of text", n), Counts: output(256)}
-			s := Request(sent(), tr, Asked{})
+			s := Request(sent(), tr, Asked{TextTokens: 256})
 			wantValue(t, c.name+" D", s.Decode, c.want)
 			wantValue(t, c.name+" tokens/event", s.TokensPerEvent, float64(c.per))
 			wantValue(t, c.name+" ITL", ITL([]Sample{s}).P50, ms(c.gap)/float64(c.per))
@@ -169,10 +169,15 @@ func weights(s Sample) (ws []float64) {
 	return ws
 }
 
-// Trap 5. Tokens without text and without a count of their own: the server says 120, 100 events came. They fell in the
-// stream somewhere, so the rate is that of the tokens: 118.8 / 0.99 s.
+// Trap 5. Tokens without text and without a count of their own: the server says 120, 100 events came. Where the server's
+// clock says that all were made while text came, the rate is that of the tokens: 118.8 / 0.99 s. Else nobody knows when.
 func TestTokensThatYieldNoTextUnstated(t *testing.T) {
-	s := Request(sent(), stream.Transcript{Events: run(100, 1500*msec, 10*msec, stream.Content, " word", stream.NotStated), Counts: output(120)}, Asked{})
+	tr := stream.Transcript{Events: run(100, 1500*msec, 10*msec, stream.Content, " word", stream.NotStated), Counts: output(120)}
+	wantUnknown(t, "D without a clock", Request(sent(), tr, Asked{}).Decode, "can't be told apart")
+	tr.Server = stream.ServerTiming{Decode: 990 * msec, DecodeTokens: 119}
+	rec := sent()
+	rec.End = rec.Send + 2*time.Second
+	s := Request(rec, tr, Asked{})
 	wantValue(t, "D", s.Decode, 120)
 	if s.TokensHow != Estimated {
 		t.Errorf("n_i %q", s.TokensHow)

@@ -76,7 +76,7 @@ func reasoningCases() []Case {
 			Naive: "1152.4 instead of 200 tok/s", Says: "no rate: hidden tokens can't be told apart",
 			Writes: new(tape).run(20*ms, 5*ms, 64, 1, content).end(1000, 364, 0, -1).writes,
 			Want: plain(Want{Output: usageOf(364), Events: 64, How: "estimated", TTFT: is(20), TTFA: is(20), E2E: is(335),
-				Decode: no("hidden tokens can't be told apart"), P50: no("told apart"), P95: no("told apart"), TokensPerEvent: no("told apart"), Stalls: is(0)}),
+				Decode: no("can't be told apart"), P50: no("told apart"), P95: no("told apart"), TokensPerEvent: no("told apart"), Stalls: is(0)}),
 			Wrong: []Wrong{{LessOne, "decode", 1152.4}},
 		},
 		Case{

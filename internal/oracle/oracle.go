@@ -7,7 +7,10 @@
 // drivers/oracletest play the cases through every driver.
 package oracle
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Protocol is how a case speaks, and which driver it is for.
 type Protocol string
@@ -158,15 +161,25 @@ func (c *Case) Body() string {
 
 // Text is the whole text of one kind, in stream order.
 func (c *Case) Text(k Kind) string {
-	var s string
+	var s strings.Builder
 	for _, w := range c.Writes {
 		for _, m := range w.Marks {
 			if m.Kind == k {
-				s += m.Text
+				s.WriteString(m.Text)
 			}
 		}
 	}
-	return s
+	return s.String()
+}
+
+// TextTokens is how many tokens the visible text has. Each is a word with the space before it, in every case but those of
+// tool calls.
+func (c *Case) TextTokens() int { return strings.Count(c.Text(Reasoning)+c.Text(Answer), " ") }
+
+// ByClock reports whether only the time that the server states bears the rate out: such a case can't be played faster than
+// it was.
+func (c *Case) ByClock() bool {
+	return c.Want.How == "estimated" && c.Want.Decode.Why == "" && c.Want.ServerDecode.Why == "" && c.TextTokens() != c.Want.Output.N
 }
 
 // Moments are the writes' own times, the timetable.

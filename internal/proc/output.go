@@ -22,7 +22,7 @@ func Output(ctx context.Context, path string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.SysProcAttr = ownGroup()
 	cmd.Cancel = func() error { killGroup(cmd.Process.Pid, cmd.Process); return nil }
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 250 * time.Millisecond // a child that the command leaves behind may hold the pipe for ever
 	var out bounded
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()

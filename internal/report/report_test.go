@@ -297,10 +297,13 @@ func TestEveryFlagHasWords(t *testing.T) {
 
 // A rate that stands on tokens spread over events must not look like one that stands on counted ones.
 func TestSpreadTokensAreMarked(t *testing.T) {
-	for _, how := range []string{"stated", "one a token", "estimated", "estimated, one a token"} {
+	for i, how := range []string{"stated", "one a token", "estimated", "estimated, one a token"} {
 		r := full()
 		r.Rows = r.Rows[:1]
-		r.Rows[0].TokensHow = how
+		over := 0.0625
+		if r.Rows[0].TokensHow = how; i%2 == 0 {
+			r.Rows[0].DecodeOver = &over
+		}
 		var out bytes.Buffer
 		if err := Table(&out, r, Style{Width: 80}); err != nil {
 			t.Fatal(err)
@@ -308,6 +311,9 @@ func TestSpreadTokensAreMarked(t *testing.T) {
 		want := strings.HasPrefix(how, "estimated")
 		if got := strings.Contains(out.String(), "≈"); got != want || strings.Contains(out.String(), "spread over the events") != want {
 			t.Errorf("%s: marked %v, want %v\n%s", how, got, want, out.String())
+		}
+		if strings.Contains(strings.Join(strings.Fields(out.String()), " "), "decode is up to 6 % lower") != (how == "estimated") {
+			t.Errorf("%s: the bound of the estimate\n%s", how, out.String())
 		}
 	}
 }

@@ -52,15 +52,19 @@ type layout struct {
 // stackIndent is where the figures of a stacked row begin.
 const stackIndent = 2
 
+// leastOver is a share by which a rate may be too high that is worth a word.
+const leastOver = 0.005
+
 // table numbers the footnotes while it writes.
 type table struct {
 	*page
 	rows      []rowView
 	seen      map[string]int // footnote numbers by text
 	notes     []string
-	estimated bool // a prefill rate is marked as estimated
-	shared    bool // a rate or latency of tokens is marked as estimated
-	spreads   bool // a spread is shown
+	estimated bool    // a prefill rate is marked as estimated
+	shared    bool    // a rate or latency of tokens is marked as estimated
+	over      float64 // by what share a decode rate may be too high at the most
+	spreads   bool    // a spread is shown
 }
 
 func (t *table) write() {
@@ -189,6 +193,9 @@ func (t *table) cell(r rowView, c column, spread bool) string {
 	}
 	if strings.Contains(r.TokensHow, "estimated") && slices.Contains([]string{"decode_tps", "decode_p50_latency_ms", "decode_p95_latency_ms"}, c.name) {
 		text, t.shared = "≈"+text, true
+		if r.DecodeOver != nil {
+			t.over = max(t.over, *r.DecodeOver)
+		}
 	}
 	if ratio, ok := r.spread(v); ok && spread {
 		text, t.spreads = text+" ±"+percent(ratio), true
@@ -293,7 +300,11 @@ func (t *table) legend() {
 		t.wrapped(dim, "≈ ", "estimated from two times to the first token; the server does not state its prefill time")
 	}
 	if t.shared {
-		t.wrapped(dim, "≈ ", "of decode and of a token: the server does not say how many tokens each event holds; they are spread over the events")
+		words := "of decode and of a token: the server does not say how many tokens each event holds; they are spread over the events"
+		if t.over >= leastOver {
+			words += fmt.Sprintf(". If it counted tokens that it never streamed, decode is up to %.0f %% lower", math.Ceil(100*(1-1/(1+t.over))))
+		}
+		t.wrapped(dim, "≈ ", words)
 	}
 	for i, note := range t.notes {
 		t.wrapped(dim, superscript(i+1)+" ", "not known: "+note)

@@ -55,7 +55,12 @@ type Info struct {
 	SizeBytes    int64            `json:"size_bytes"` // of the file, or of all parts
 	Parts        int              `json:"parts"`      // split.count; 1 for a file that is whole
 
-	part int // split.no
+	// Trouble says what beside the weights could not be read, as a config.json that is cut off: what it would have said is not
+	// known, and what the weights themselves say is.
+	Trouble string `json:"trouble,omitempty"`
+
+	part  int    // split.no
+	label string // the header's own name of its quantisation
 }
 
 // Read reads the headers of a model of either format: a GGUF file, a .safetensors file, its index, or the folder of one.
@@ -101,9 +106,7 @@ func ReadGGUF(path string) (Info, error) {
 		}
 		info = mergeInto(info, more)
 	}
-	if info.Quant == "" {
-		info.Quant = mainType(info.Types)
-	}
+	info.Quant = usualName(info.label, info.Types, info.Experts)
 	return info, nil
 }
 
@@ -232,11 +235,9 @@ func (h *header) read() (Info, error) {
 		return info, fmt.Errorf("%w: it has %d bytes and needs %d", ErrCutOff, h.size, add(start, end))
 	}
 	if ft := meta.number("general.file_type", -1); ft >= 0 {
-		info.Quant = fileTypes[ft&^fileTypeGuessed]
+		info.label = fileTypes[ft&^fileTypeGuessed]
 	}
-	if info.Quant == "" {
-		info.Quant = mainType(info.Types)
-	}
+	info.Quant = usualName(info.label, info.Types, info.Experts)
 	return info, nil
 }
 

@@ -185,3 +185,29 @@ func FuzzReadGGUF(f *testing.F) {
 		}
 	})
 }
+
+// Models that were trained in MXFP4 are called so, whatever the file's label says of the tensors around the experts.
+func TestUsualName(t *testing.T) {
+	mixed := map[string]int64{"MXFP4": 19e9, "Q8_0": 1e9, "F32": 1e6}
+	for _, c := range []struct {
+		label   string
+		types   map[string]int64
+		experts int
+		want    string
+	}{
+		{"F16", mixed, 32, "MXFP4_MOE"}, {"Q8_0", mixed, 32, "MXFP4_MOE"}, {"", mixed, 32, "MXFP4_MOE"}, {"MXFP4_MOE", mixed, 32, "MXFP4_MOE"}, {"MXFP4", mixed, 32, "MXFP4_MOE"},
+		{"F16", mixed, 0, "MXFP4"}, {"Q4_K_M", map[string]int64{"Q4_K": 5, "MXFP4": 4}, 8, "Q4_K_M"}, {"", map[string]int64{"Q4_K": 5}, 0, "Q4_K"}, {"F16", nil, 0, "F16"}, {"", nil, 0, ""},
+	} {
+		if got := usualName(c.label, c.types, c.experts); got != c.want {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+	meta := join(text("general.architecture", "gpt-oss"), number("gpt-oss.expert_count", 32), number("general.file_type", 1))
+	for _, kind := range []uint32{39, 4} { // ggml's number, and Ollama's first
+		infos := join(tensor("experts", kind, 0, 3200), tensor("rest", 1, 1728, 16))
+		info, err := ReadGGUF(put(t, filepath.Join(t.TempDir(), "gpt-oss-20b-F16.gguf"), file(3, 2, infos, 3, meta, 1760)))
+		if err != nil || info.Quant != "MXFP4_MOE" || info.Types["MXFP4"] != 3200 || Mismatch("gpt-F16.gguf", info) != "" {
+			t.Errorf("type %d: %+v, %v", kind, info, err)
+		}
+	}
+}

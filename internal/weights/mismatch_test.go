@@ -44,6 +44,12 @@ func TestMismatch(t *testing.T) {
 		{"Mixtral-8x7B-Q4_K_M", gguf("Q4_K_M", 7.2e9, 4.3e9), "says 8X7B"},
 		{"gemma-3-270m-Q8_0", gguf("Q8_0", 268e6, 290e6), ""},
 		{"gpt-oss-20b-MXFP4", gguf("MXFP4", 20.9e9, 12.1e9), ""},
+		{"gpt-oss-20b-F16.gguf", gguf("MXFP4_MOE", 20.9e9, 13.8e9), ""}, // F16 is what is not an expert
+		{"gpt-oss-20b-Q8_0", gguf("MXFP4_MOE", 20.9e9, 12.1e9), ""},
+		{"gpt-oss-20b-UD-Q4_K_XL", gguf("MXFP4_MOE", 20.9e9, 11.9e9), ""},
+		{"gpt-oss-20b-mxfp4_moe", gguf("MXFP4_MOE", 20.9e9, 12.1e9), ""},
+		{"gpt-oss-120b-F16", gguf("MXFP4_MOE", 20.9e9, 13.8e9), "says 120B"},
+		{"gpt-oss-20b-MXFP4", gguf("Q8_0", 20.9e9, 22.2e9), "says MXFP4, the header Q8_0"},
 		{"model-IQ3_XXS", gguf("IQ3_XXS", 8e9, 3.3e9), ""},
 		{"model-IQ3_XXS", gguf("IQ3_S", 8e9, 3.5e9), "says IQ3_XXS"},
 		// The header was copied from another file: the tensors can't be what it says.

@@ -225,7 +225,8 @@ func readBounded(path string, limit int64) ([]byte, error) {
 }
 
 // ReadSafetensors reads the headers of all shards of a model, and the config.json beside them. path is a shard, the index, or
-// the folder. The error wraps ErrNotSafetensors, ErrCutOff (also for a shard that is missing), or that of the file system.
+// the folder. A configuration that can't be read is Info.Trouble; the rest is read all the same. The error wraps
+// ErrNotSafetensors, ErrCutOff (also for a shard that is missing), or that of the file system.
 func ReadSafetensors(path string) (Info, error) {
 	info := Info{Format: FormatSafetensors, Types: map[string]int64{}}
 	paths, err := shards(path)
@@ -249,21 +250,26 @@ func ReadSafetensors(path string) (Info, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err != nil {
-			return info, err
+		if err == nil {
+			err = cfg.merge(b)
 		}
-		if err := cfg.merge(b); err != nil {
-			return info, fmt.Errorf("%s: %w", name, err)
+		if err != nil {
+			info.Trouble = name + ": " + shown(strings.TrimPrefix(strings.TrimPrefix(withoutDir(err, dir), name+": "), ErrNotSafetensors.Error()+": "))
 		}
 	}
 	cfg.describe(&info)
 	info.Architecture, info.Quant = shown(info.Architecture), shown(info.Quant)
 	// Packed weights whose configuration does not name their form are of a form that is not known.
-	if info.Quant == "" && sum.packed == 0 {
+	if info.Quant == "" && sum.packed == 0 && info.Trouble == "" {
 		info.Quant = dtypeNames[mainType(info.Types)]
 	}
 	info.Parameters = sum.parameters(cfg.packedBits())
 	return info, nil
+}
+
+// withoutDir is an error's text without the folder, which is the user's own business.
+func withoutDir(err error, dir string) string {
+	return strings.ReplaceAll(err.Error(), dir+string(filepath.Separator), "")
 }
 
 // dtypes are the format's types, by their bits an element. A type that is not here is counted and its size not checked.

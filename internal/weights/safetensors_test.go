@@ -162,13 +162,20 @@ func TestSafetensorsErrors(t *testing.T) {
 	}
 	dir := t.TempDir()
 	put(t, filepath.Join(dir, "model.safetensors"), good)
-	put(t, filepath.Join(dir, "config.json"), []byte("{"))
-	if _, err := Read(dir); !errors.Is(err, ErrNotSafetensors) {
-		t.Errorf("half a configuration: %v", err)
+	// A configuration that is of no use costs what it would have said, and nothing of what the weights say.
+	whole, err := Read(dir)
+	if err != nil {
+		t.Fatal(err)
 	}
-	put(t, filepath.Join(dir, "config.json"), bytes.Repeat([]byte(" "), maxConfig+1))
-	if _, err := Read(dir); !errors.Is(err, ErrNotSafetensors) {
-		t.Errorf("a huge configuration: %v", err)
+	for name, text := range map[string]string{"half a configuration": `{"model_type":"qwen3","num_hidden`, "a huge one": strings.Repeat(" ", maxConfig+1), "a web page": "<html>"} {
+		put(t, filepath.Join(dir, "config.json"), []byte(text))
+		got, err := Read(dir)
+		if err != nil || !strings.HasPrefix(got.Trouble, "config.json: ") || strings.Contains(got.Trouble, dir) || got.Quant != "" || got.Architecture != "" {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+		if got.Parameters != whole.Parameters || !cmp.Equal(got.Types, whole.Types) || got.SizeBytes != whole.SizeBytes || got.Parameters == 0 {
+			t.Errorf("%s: %+v, want what the headers say: %+v", name, got, whole)
+		}
 	}
 }
 

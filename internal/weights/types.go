@@ -6,9 +6,9 @@ type tensorType struct {
 	block, bytes uint64
 }
 
-// tensorTypes are ggml's types by number.
+// tensorTypes are ggml's types by number; 4, which ggml has given up, is Ollama's first number of MXFP4.
 var tensorTypes = map[uint32]tensorType{
-	0: {"F32", 1, 4}, 1: {"F16", 1, 2}, 2: {"Q4_0", 32, 18}, 3: {"Q4_1", 32, 20}, 6: {"Q5_0", 32, 22}, 7: {"Q5_1", 32, 24},
+	0: {"F32", 1, 4}, 1: {"F16", 1, 2}, 2: {"Q4_0", 32, 18}, 3: {"Q4_1", 32, 20}, 4: {"MXFP4", 32, 17}, 6: {"Q5_0", 32, 22}, 7: {"Q5_1", 32, 24},
 	8: {"Q8_0", 32, 34}, 9: {"Q8_1", 32, 36}, 10: {"Q2_K", 256, 84}, 11: {"Q3_K", 256, 110}, 12: {"Q4_K", 256, 144},
 	13: {"Q5_K", 256, 176}, 14: {"Q6_K", 256, 210}, 15: {"Q8_K", 256, 292}, 16: {"IQ2_XXS", 256, 66}, 17: {"IQ2_XS", 256, 74},
 	18: {"IQ3_XXS", 256, 98}, 19: {"IQ1_S", 256, 50}, 20: {"IQ4_NL", 32, 18}, 21: {"IQ3_S", 256, 110}, 22: {"IQ2_S", 256, 82},
@@ -22,10 +22,10 @@ const fileTypeGuessed = 1024
 
 // fileTypes are the usual names of general.file_type.
 var fileTypes = map[int64]string{
-	0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",
+	0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 4: "MXFP4", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",
 	13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS",
 	21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M",
-	30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4", 39: "NVFP4", 40: "Q1_0", 41: "Q2_0",
+	30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4_MOE", 39: "NVFP4", 40: "Q1_0", 41: "Q2_0",
 }
 
 // mainType is the type that most elements have, for files that do not state their own.
@@ -37,4 +37,17 @@ func mainType(types map[string]int64) string {
 		}
 	}
 	return best
+}
+
+// usualName is what a file of such tensors is called. The file's own word holds, but for models that were trained in MXFP4:
+// their experts stay as they are whatever the file's label says of the rest (F16, Q8_0), and they are nearly all of it.
+func usualName(label string, types map[string]int64, experts int) string {
+	main := mainType(types)
+	switch {
+	case main == "MXFP4" && experts > 0:
+		return "MXFP4_MOE"
+	case main == "MXFP4" || label == "":
+		return main
+	}
+	return label
 }

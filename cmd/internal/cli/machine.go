@@ -23,7 +23,7 @@ import (
 // machine is the machine that this process runs on, or a recorded one in tests.
 func (a *app) machine() hw.Machine {
 	m := a.Machine
-	m.Guard = a.guardCommand()
+	m.Guard, m.Env = a.guardCommand(), a.Env
 	return m
 }
 
@@ -90,14 +90,11 @@ func (b *benchRun) fp(machine hw.Fingerprint) (string, error) {
 // observer lets the engine use a sampler.
 func observer(s *hw.Sampler, clean func(map[string]string) map[string]string) *engine.Observer {
 	return &engine.Observer{
-		Ready: s.Ready,
-		Flags: func(streams []engine.Span) []record.Flag {
-			spans := make([]hw.Span, len(streams))
-			for i, x := range streams {
-				spans[i] = hw.Span(x)
-			}
+		Ready:  s.Ready,
+		Serves: s.Serves,
+		Flags: func(streams, own []engine.Span) []record.Flag {
 			var flags []record.Flag
-			for _, f := range s.Findings(spans) {
+			for _, f := range s.Findings(spansOf(streams), spansOf(own)) {
 				flags = append(flags, record.Flag(f))
 			}
 			return flags
@@ -113,6 +110,14 @@ func observer(s *hw.Sampler, clean func(map[string]string) map[string]string) *e
 			return seen
 		},
 	}
+}
+
+func spansOf(list []engine.Span) []hw.Span {
+	spans := make([]hw.Span, len(list))
+	for i, x := range list {
+		spans[i] = hw.Span(x)
+	}
+	return spans
 }
 
 // identify reads what the headers of a model's files say. It takes milliseconds, and comes before the first timed pass.
@@ -158,13 +163,19 @@ func withoutFolder(text, path string) string {
 func describe(id *engine.Identity, info weights.Info) {
 	m := &id.Model
 	m.Format, m.Quant = info.Format, info.Quant
-	const silent = "the header does not say"
+	silent := "the header does not say"
+	if info.Trouble != "" {
+		silent = "not known: " + info.Trouble
+	}
 	if m.Architecture = nonZero(info.Architecture); m.Architecture == nil {
 		id.Reasons["architecture"] = silent
 	}
 	if m.Parameters = nonZero(info.Parameters); m.Parameters == nil {
 		id.Reasons["parameters"] = "the weights are packed in a way that does not tell how many there are"
 		id.Reasons["bits_per_weight"] = "the number of parameters is not known"
+		if info.Trouble != "" {
+			id.Reasons["parameters"] = "the weights are packed, and the configuration that says how is not known: " + info.Trouble
+		}
 	} else {
 		bits := info.BitsPerWeight()
 		m.BitsPerWeight = &bits
@@ -177,6 +188,9 @@ func describe(id *engine.Identity, info weights.Info) {
 	}
 	if m.Experts = nonZero(info.Experts); m.Experts == nil {
 		id.Reasons["experts"] = "the header names none: the model is dense"
+		if info.Trouble != "" {
+			id.Reasons["experts"] = silent
+		}
 	}
 	if m.ExpertsUsed = nonZero(info.ExpertsUsed); m.ExpertsUsed == nil {
 		id.Reasons["experts_used"] = id.Reasons["experts"]
@@ -187,6 +201,9 @@ func describe(id *engine.Identity, info weights.Info) {
 	m.SizeBytes, m.ContextMax = nonZero(info.SizeBytes), nonZero(info.Context)
 	if m.Quant == "" {
 		id.Reasons["quant"] = "neither the header nor a configuration beside it names one"
+		if info.Trouble != "" {
+			id.Reasons["quant"] = silent
+		}
 	}
 }
 

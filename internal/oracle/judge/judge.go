@@ -44,10 +44,17 @@ func Recording(c *oracle.Case, like stream.Recording) stream.Recording {
 	return rec
 }
 
-// Asked is what a case's request asked for.
+// Asked is what a case's request asked for. Where nothing in the stream tells whether all of its tokens were streamed, it has
+// the tokens of its text too, as the engine has the server count them.
 func Asked(c *oracle.Case, err error) measure.Asked {
 	a := c.Asked
-	return measure.Asked{Err: err, OutputTokens: a.Output, PromptTokens: a.Prompt, Cold: !a.Reuse, Template: a.Template, CacheBlock: a.CacheBlock}
+	out := measure.Asked{Err: err, OutputTokens: a.Output, PromptTokens: a.Prompt, Cold: !a.Reuse, Template: a.Template, CacheBlock: a.CacheBlock}
+	w, n := &c.Want, c.TextTokens()
+	clock := w.ServerDecode.Why == "" // tells by itself, where a play over a socket has not made the stream shorter than it says
+	if w.How == measure.Estimated && w.Reasoning.From == "" && c.Text(oracle.Tool) == "" && (!clock || n == w.Output.N) {
+		out.TextTokens = n
+	}
+	return out
 }
 
 // Words is what a stream says besides its figures: what no cutting and no haste may change.
