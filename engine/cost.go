@@ -46,8 +46,8 @@ const (
 	lineMargin = 1.05
 	// dryRun is how long a program may take without a backend.
 	dryRun = 10 * time.Second
-	// probeTokens is about what the three short probes of a session take.
-	probeTokens = 3 * 64
+	// probeTokens is about what the short probes of a session take.
+	probeTokens = probes * 64
 )
 
 // expect runs, where it matters, the programs of all rows that are to be run without a backend and adds up what they ask for.
@@ -81,9 +81,9 @@ func (r *run) expect(ctx context.Context, s *session) Estimate {
 		e.Prompt += n * (warmPrompt + templateTokens)
 		e.Output += n * warmTokens
 	}
-	e.Requests += 3
+	e.Requests += probes
 	e.Prompt += probeTokens
-	e.Output += 3 * 2
+	e.Output += probes * 2
 	return e
 }
 

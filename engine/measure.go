@@ -74,7 +74,7 @@ func (h *passHost) prefill(m *measured, alone bool) (measure.Value, string) {
 	case probe.cached.Known() && probe.cached.N > probe.shared:
 		return measure.Unknown("the short probe was not cold"), ""
 	}
-	v := measure.PrefillByClient(m.Prompt.N, m.First-m.Send, probe.tokens, probe.ttft)
+	v := measure.PrefillByClient(m.Prompt.N, m.First-m.Send, probe.Probe)
 	if !v.Known {
 		return v, ""
 	}

@@ -103,7 +103,7 @@ func (rb *rebuild) plans() []RowPlan {
 // row fills a state with the passes of a row.
 func (rb *rebuild) row(saved *record.Row, st *rowState) error {
 	if p := saved.ColdProbe; p != nil {
-		st.session = &session{probe: &coldProbe{tokens: p.Tokens, ttft: time.Duration(math.Round(p.TTFTms * 1e6)), cached: countIn(p.Cached)}}
+		st.session = &session{probe: &coldProbe{Probe: probeIn(p), cached: countIn(p.Cached)}}
 	}
 	base := 0
 	for base < len(saved.Samples) {
@@ -210,7 +210,7 @@ func (rb *rebuild) request(row *record.Row, s *record.Sample, rec stream.Recordi
 	case statesPrefill(m.tr.Server):
 		m.prefill = m.ServerPrefill
 	case s.PrefillHow == measure.PrefillEstimated && probe != nil && m.Prompt.Known():
-		m.prefill = measure.PrefillByClient(m.Prompt.N, m.First-m.Send, probe.Tokens, time.Duration(math.Round(probe.TTFTms*1e6)))
+		m.prefill = measure.PrefillByClient(m.Prompt.N, m.First-m.Send, probeIn(probe))
 		m.prefillHow = measure.PrefillEstimated
 	default: // why no estimate was made is the session's
 		m.prefill = measure.Unknown("%s", s.Reasons["prefill_tps"])
@@ -286,4 +286,10 @@ func countIn(c record.Count) stream.Count {
 		return stream.Count{}
 	}
 	return stream.Count{N: *c.N, From: stream.Provenance(c.From)}
+}
+
+// probeIn is a cold probe as the result holds it.
+func probeIn(p *record.Probe) measure.Probe {
+	span := func(ms float64) time.Duration { return time.Duration(math.Round(ms * 1e6)) }
+	return measure.Probe{Tokens: p.Tokens, TTFT: span(p.TTFTms), Noise: span(p.NoiseMs)}
 }

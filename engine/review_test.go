@@ -77,7 +77,7 @@ func TestServerThatDiedIsStartedAgain(t *testing.T) {
 		conf.fail = func(r drivers.Request) error {
 			conf.mu.Lock()
 			defer conf.mu.Unlock()
-			if r.OutputTokens == 101 && len(conf.outputs) > 5 && !died {
+			if r.OutputTokens == 101 && len(conf.outputs) > 7 && !died {
 				died = true
 			}
 			if died && len(conf.opened) == 1 {

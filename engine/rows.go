@@ -62,7 +62,7 @@ func (r *run) build(at int) record.Row {
 	r.server(&row, all)
 	r.declared(&row, plan, good)
 	if p := probeOf(st); p != nil && strings.Contains(row.PrefillHow, measure.PrefillEstimated) {
-		row.ColdProbe = &record.Probe{Tokens: p.tokens, TTFTms: p.ttft.Seconds() * 1000, Cached: countOf(p.cached)}
+		row.ColdProbe = &record.Probe{Tokens: p.Tokens, TTFTms: p.TTFT.Seconds() * 1000, NoiseMs: p.Noise.Seconds() * 1000, Cached: countOf(p.cached)}
 	}
 	row.Flags = r.rowFlags(st, &row)
 	r.judge(&row, st)

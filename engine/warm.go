@@ -3,10 +3,12 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/internal/measure"
 	"github.com/llm-speed/llm-speed/internal/stats"
 	"github.com/llm-speed/llm-speed/internal/stream"
 )
@@ -20,8 +22,7 @@ const (
 // coldProbe is the short cold prompt against which the client's own prefill rate is taken: P0 and TTFT(P0) of
 // measurement.md section 3.
 type coldProbe struct {
-	tokens int
-	ttft   time.Duration
+	measure.Probe
 	cached stream.Count
 	shared int    // tokens that it may share with prompts before it
 	why    string // why there is none; empty where there is
@@ -58,11 +59,14 @@ func (h *passHost) warm(ctx context.Context, parallel int) error {
 	return h.takeProbe(ctx)
 }
 
-// takeProbe measures the short cold prompt three times and keeps the median.
+// probes is how many short prompts are sent: of fewer a path's unsteadiness may not show.
+const probes = 5
+
+// takeProbe measures short cold prompts and keeps the median, and by how much they differ.
 func (h *passHost) takeProbe(ctx context.Context) error {
 	probe := &coldProbe{why: "no cold probe: its tokens are not known"}
 	var ttfts []float64
-	for i := range 3 {
+	for i := range probes {
 		p := oneMessage(h.r.prose.Salt(h.r.opt.Seed, fmt.Sprintf("probe/%s/%d/%d", h.row.Key, h.pass, i)) + "Say yes.")
 		probe.shared = max(probe.shared, h.s.info.Template, h.s.heads.shares(h.s.headOfPrompt(ctx, p)))
 		rec, tr, err := h.r.unmeasured(ctx, h.s, p, 2)
@@ -76,11 +80,11 @@ func (h *passHost) takeProbe(ctx context.Context) error {
 			}
 		}
 		if tr.Counts.Prompt.Known() {
-			probe.tokens, probe.cached = tr.Counts.Prompt.N, tr.Counts.Cached
+			probe.Tokens, probe.cached = tr.Counts.Prompt.N, tr.Counts.Cached
 		}
 	}
-	if median, ok := stats.Median(ttfts); ok && probe.tokens > 0 {
-		probe.ttft, probe.why = time.Duration(median), ""
+	if median, ok := stats.Median(ttfts); ok && probe.Tokens > 0 {
+		probe.TTFT, probe.Noise, probe.why = time.Duration(median), time.Duration(slices.Max(ttfts)-slices.Min(ttfts)), ""
 	}
 	h.s.probe = probe
 	return nil

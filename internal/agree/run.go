@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -302,5 +303,7 @@ func (r *run) clientPrefill(m *sample) measure.Value {
 	case !m.TTFT.Known:
 		return m.TTFT
 	}
-	return measure.PrefillByClient(m.Prompt.N, m.First-m.Send, tokens/len(r.probes), time.Duration(first))
+	return measure.PrefillByClient(m.Prompt.N, m.First-m.Send, measure.Probe{
+		Tokens: tokens / len(r.probes), TTFT: time.Duration(first), Noise: time.Duration(slices.Max(times) - slices.Min(times)),
+	})
 }

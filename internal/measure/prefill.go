@@ -69,14 +69,25 @@ func (s *Sample) serverDecode(t stream.ServerTiming) Value {
 const (
 	minPrefillTime  = 5 * time.Millisecond
 	minPrefillShare = 0.20
+	// maxPrefillNoise is by how much probes alike may differ in TTFT, as a share of the difference that is taken for prefill: on
+	// a path that is early or late by more than that a rate would be luck.
+	maxPrefillNoise = 0.05
 )
 
-// PrefillByClient is the client's estimate of the prefill rate, tok/s, from a prompt of p tokens and a probe of p0 in the
-// same run (section 3). Both must be cold: see PrefillEstimate, which checks that.
-func PrefillByClient(p int, ttft time.Duration, p0 int, ttft0 time.Duration) Value {
-	d := ttft - ttft0
+// Probe is the short cold prompt that an estimated prefill rate is taken against (section 3): its tokens, and of the requests
+// that were made of such a prompt the median TTFT and by how much the latest was later than the first.
+type Probe struct {
+	Tokens int
+	TTFT   time.Duration
+	Noise  time.Duration // 0 of a single request, which does not show it
+}
+
+// PrefillByClient is the client's estimate of the prefill rate, tok/s, from a prompt of p tokens and a probe in the same run
+// (section 3). Both must be cold: see PrefillEstimate, which checks that.
+func PrefillByClient(p int, ttft time.Duration, probe Probe) Value {
+	p0, d := probe.Tokens, ttft-probe.TTFT
 	switch {
-	case p0 < 0 || ttft0 <= 0 || ttft <= 0:
+	case p0 < 0 || probe.TTFT <= 0 || ttft <= 0:
 		return Unknown("the prompt or the probe has no TTFT")
 	case p-p0 < MinTokens:
 		return Unknown("the prompt (%d tokens) is hardly longer than the probe (%d)", p, p0)
@@ -84,6 +95,8 @@ func PrefillByClient(p int, ttft time.Duration, p0 int, ttft0 time.Duration) Val
 		return Unknown("TTFT of %d and of %d tokens differ by %.3g ms, less than 5: prefill does not show", p, p0, ms(d))
 	case float64(d) < minPrefillShare*float64(ttft):
 		return Unknown("TTFT of %d and of %d tokens differ by %.3g %%, less than 20: prefill does not show", p, p0, 100*float64(d)/float64(ttft))
+	case float64(probe.Noise) > maxPrefillNoise*float64(d):
+		return Unknown("TTFT of %d and of %d tokens differ by %.3g ms, and that of the short ones alone by %.3g ms: what prefill takes can't be told from what the path does", p, p0, ms(d), ms(probe.Noise))
 	}
 	return per(float64(p-p0), d)
 }
@@ -102,7 +115,7 @@ func PrefillEstimate(s, probe *Sample) Value {
 			return x.TTFT
 		}
 	}
-	return PrefillByClient(s.Prompt.N, s.First-s.Send, probe.Prompt.N, probe.First-probe.Send)
+	return PrefillByClient(s.Prompt.N, s.First-s.Send, Probe{Tokens: probe.Prompt.N, TTFT: probe.First - probe.Send})
 }
 
 // countable reports whether a count may be part of a figure: it is known, and not a count of events.

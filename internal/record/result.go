@@ -239,9 +239,10 @@ type Row struct {
 
 // Probe is the short cold prompt of an estimated prefill rate: P0 and TTFT(P0) of measurement.md section 3.
 type Probe struct {
-	Tokens int     `json:"tokens"`
-	TTFTms float64 `json:"ttft_ms"`
-	Cached Count   `json:"cached"`
+	Tokens  int     `json:"tokens"`
+	TTFTms  float64 `json:"ttft_ms"`       // median of the short requests
+	NoiseMs float64 `json:"ttft_range_ms"` // by how much their TTFT differ
+	Cached  Count   `json:"cached"`
 }
 
 // CI is an interval.

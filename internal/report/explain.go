@@ -122,7 +122,7 @@ func figure(p *page, r rowView, v value) {
 			if c.Cached.N != nil {
 				cached = Count(*c.Cached.N, "cached token") + ", provenance " + c.Cached.From
 			}
-			p.packed(plain, "  probe    ", []string{"P0 " + Count(c.Tokens, "token"), fmt.Sprintf("TTFT(P0) %.3f ms", c.TTFTms), cached}, separator)
+			p.packed(plain, "  probe    ", []string{"P0 " + Count(c.Tokens, "token"), fmt.Sprintf("TTFT(P0) %.3f ms", c.TTFTms), fmt.Sprintf("which differ by %.3f ms", c.NoiseMs), cached}, separator)
 		}
 	}
 	if e := r.Energy; e != nil && v.Num != nil && strings.HasPrefix(v.Name, "energy.") {

@@ -74,7 +74,7 @@ func full() *record.Result {
 	}
 	long := row("W3", "long-context-decay", "W3/context=32768", map[string]any{"context": float64(32768)}, 5312.5, 6418, 151.8)
 	long.PrefillHow = "estimated"
-	long.ColdProbe = &record.Probe{Tokens: 16, TTFTms: 21.3, Cached: record.Count{N: is(0), From: "B"}}
+	long.ColdProbe = &record.Probe{Tokens: 16, TTFTms: 21.3, NoiseMs: 1.25, Cached: record.Count{N: is(0), From: "B"}}
 	long.Reports = append(common[:len(common):len(common)], "prefix_cache_hit_rate", "decode_decay")
 	long.Relative = map[string]*float64{"decode_decay": is(1.0)}
 	long.Reasons = record.Reasons{"prefix_cache_hit_rate": "the server does not state cached tokens"}
