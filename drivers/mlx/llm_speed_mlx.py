@@ -54,6 +54,7 @@ class MLX(Backend):
         self._waiting: Deque[Run] = deque()
         self._current: Optional[Run] = None
         self._parallel = 1
+        self._context = 0  # the most tokens of prompt and output; 0: not known
         self._batch: Any = None  # a BatchGenerator, from the first of several streams on
         self._members: Dict[int, Run] = {}  # by its uid there
         self._ended: List[Tuple[Run, str]] = []  # of several streams: their text waits until none of the others is timed
@@ -71,6 +72,7 @@ class MLX(Backend):
         info = getattr(mx, "device_info", None) or getattr(getattr(mx, "metal", None), "device_info", None)
         device = dict(info()) if info else {}
         self._parallel = int(args.get("parallel") or 1)
+        self._context = max(0, int(args.get("context") or 0))
         if self._parallel > 1 and not hasattr(self._lib, "BatchGenerator"):
             self._parallel = 1
         return {
@@ -111,6 +113,8 @@ class MLX(Backend):
         ids = rendered.pop("ids")
         if not ids or int(args["tokens"]) < 1:
             raise Refused("request", "a stream needs a prompt and at least one token to generate")
+        if 0 < self._context < len(ids) + int(args["tokens"]):  # mlx_lm itself would go on past what the model was trained for
+            raise Refused("context", "%d prompt tokens and %s to generate are more than the model's context of %d" % (len(ids), args["tokens"], self._context))
         idle = self._current is None and not self._members
         if idle:
             mx.random.seed(int(args.get("seed") or 0) & 0xFFFFFFFF)

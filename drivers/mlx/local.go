@@ -112,7 +112,7 @@ func (l *local) open(ctx context.Context, c drivers.Config, n drivers.Need) (dri
 
 func (l *local) load(ctx context.Context, c drivers.Config, h *pyhelper.Helper, parallel int) (drivers.Session, error) {
 	var got loaded
-	if err := h.Call(ctx, "open", map[string]any{"path": l.model.Path, "parallel": parallel}, &got, loadTime); err != nil {
+	if err := h.Call(ctx, "open", map[string]any{"path": l.model.Path, "parallel": parallel, "context": l.model.Model(true).ContextMax}, &got, loadTime); err != nil {
 		return nil, err
 	}
 	if got.Parallel < 1 {

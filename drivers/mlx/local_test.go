@@ -499,3 +499,29 @@ func TestDecodeIsPure(t *testing.T) {
 		}
 	}
 }
+
+// TestContextLimit: mlx_lm generates past what the model was trained for; the helper refuses it before anything is timed.
+func TestContextLimit(t *testing.T) {
+	for _, parallel := range []int{1, 4} {
+		ses := start(t, standin{}, parallel)
+		r := ask("x", 5)
+		ids, err := ses.(drivers.Tokenizer).Tokenize(t.Context(), r.Prompt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.OutputTokens = ses.Info().ContextMax - len(ids) + 1
+		rec, err := ses.Stream(t.Context(), r)
+		if !errors.Is(err, drivers.ErrContextLength) || rec.Outcome == stream.Complete {
+			t.Errorf("%d streams, one token too many: %v, outcome %v", parallel, err, rec.Outcome)
+		}
+		r.OutputTokens--
+		if parallel == 1 {
+			if rec, err = ses.Stream(t.Context(), r); err != nil {
+				t.Errorf("what just fits: %v, outcome %v", err, rec.Outcome)
+			}
+		}
+		if _, tr := run(t, ses, ask("x", 5)); tr.Counts.Output.N != 5 {
+			t.Errorf("%d streams, after it: %+v", parallel, tr.Counts)
+		}
+	}
+}
