@@ -31,6 +31,17 @@ func (e *ceilingError) Error() string {
 	return fmt.Sprintf("the ceiling of %d tokens: %d are spent, and the next request could take %d; --max-tokens-total gives more", e.most, e.spent, e.next)
 }
 
+// carry takes over what earlier invocations of the run took: a ceiling holds for the run, however often it is resumed.
+func (l *ledger) carry(t *record.Tokens) {
+	if t == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.prompt, l.output, l.guessed = l.prompt+t.Prompt, l.output+t.Output, l.guessed+t.Uncounted
+	l.spent += t.Prompt + t.Output + t.Uncounted
+}
+
 // reserve sets tokens aside, or says that they are over the ceiling.
 func (l *ledger) reserve(tokens int) error {
 	l.mu.Lock()

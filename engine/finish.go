@@ -14,6 +14,7 @@ func (r *run) saveRow(at int) error {
 	row := r.build(at)
 	r.place(row)
 	r.relate()
+	r.tellTokens() // who is killed writes no end, and what was taken is to count when the run goes on
 	if err := r.save(); err != nil {
 		return err
 	}

@@ -545,3 +545,39 @@ func TestCountedPrompts(t *testing.T) {
 		t.Errorf("%d requests for %d samples", c.streams, timed)
 	}
 }
+
+// TestCeilingCountsEarlierInvocations: what a run took before it was resumed counts against its ceiling, and is told.
+func TestCeilingCountsEarlierInvocations(t *testing.T) {
+	for most := 3000; most < 20000; most += 2000 {
+		first, then := &serviceConf{}, &serviceConf{}
+		old, _ := runService(t, first, drivers.Hosted, func(o *engine.Options) { o.MaxTokens, o.Repeats = most, 0 })
+		res, _ := runService(t, then, drivers.Hosted, func(o *engine.Options) { o.MaxTokens, o.Repeats, o.Resume = most, 0, old })
+		spent := first.spent() + then.spent()
+		if spent > most {
+			t.Errorf("ceiling %d: %d tokens were sent, and then %d", most, first.spent(), then.spent())
+		}
+		if b := res.Budget.Tokens; b == nil || b.Prompt+b.Output != spent {
+			t.Errorf("ceiling %d: told %+v, sent %d and %d", most, b, first.spent(), then.spent())
+		}
+	}
+}
+
+// TestSavedRowsTellTokens: a document that was saved in the middle says what the run had taken, for who is killed writes
+// no end.
+func TestSavedRowsTellTokens(t *testing.T) {
+	var saved []int
+	runService(t, &serviceConf{}, drivers.Hosted, func(o *engine.Options) {
+		o.Save = func(r *record.Result) error {
+			if len(r.Rows) > 0 && r.State == record.Running {
+				if r.Budget.Tokens == nil {
+					t.Fatal("saved with rows and without tokens")
+				}
+				saved = append(saved, r.Budget.Tokens.Prompt)
+			}
+			return nil
+		}
+	})
+	if len(saved) == 0 || saved[0] == 0 {
+		t.Errorf("saved tokens: %v", saved)
+	}
+}

@@ -16,6 +16,7 @@ func (r *run) goOn(old *record.Result) {
 	kept := *old
 	r.result = &kept
 	r.result.State, r.result.FinishedAt, r.result.Client, r.result.Budget = record.Running, nil, fresh.Client, fresh.Budget
+	r.ledger.carry(old.Budget.Tokens)
 	r.result.Rows, r.result.Raw = slices.Clone(old.Rows), []record.RawFile{}
 	r.result.Reasons = maps.Clone(old.Reasons)
 	if r.result.Reasons == nil {

@@ -134,7 +134,7 @@ type Budget struct {
 	TokensMax *int    `json:"tokens_max"` // --max-tokens-total; null: no ceiling
 }
 
-// Tokens are what the requests of one invocation took, by the server's own counts.
+// Tokens are what the requests of a run took, those of the invocations that it goes on from included, by the server's own counts.
 type Tokens struct {
 	Prompt    int `json:"prompt"`
 	Output    int `json:"output"`
