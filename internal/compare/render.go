@@ -50,10 +50,11 @@ func Table(w io.Writer, r *Result) error {
 // Markdown writes a comparison as Markdown.
 func Markdown(w io.Writer, r *Result) error {
 	var b strings.Builder
-	cell := func(s string) string {
-		return strings.NewReplacer("|", `\|`, "<", "&lt;", ">", "&gt;", "`", "'").Replace(clean(s))
-	}
-	head(&b, r, "- ", "**")
+	markup := strings.NewReplacer("<", "&lt;", ">", "&gt;", "`", "'")
+	cell := func(s string) string { return strings.ReplaceAll(markup.Replace(clean(s)), "|", `\|`) }
+	var top strings.Builder
+	head(&top, r, "- ", "**")
+	b.WriteString(markup.Replace(top.String()))
 	for _, row := range r.Rows {
 		b.WriteString("\n### " + cell(title(row)) + "\n\n")
 		if len(row.Refused) > 0 {
@@ -79,7 +80,9 @@ func Markdown(w io.Writer, r *Result) error {
 			}
 		}
 	}
-	foot(&b, r, "\n")
+	var end strings.Builder
+	foot(&end, r, "\n")
+	b.WriteString(markup.Replace(end.String()))
 	_, err := io.WriteString(w, b.String())
 	return err
 }
