@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/llm-speed/llm-speed/internal/record"
+	"github.com/llm-speed/llm-speed/internal/seal"
 )
 
 // maxResult bounds a result document that is read.
@@ -203,7 +204,7 @@ func Parse(data []byte) (*record.Result, error) {
 		return nil, fmt.Errorf("damaged: %w", err)
 	}
 	if head.Schema != record.Schema {
-		return nil, fmt.Errorf("schema %q, this program reads %s", head.Schema, record.Schema)
+		return nil, seal.SchemaError(head.Schema, record.Schema)
 	}
 	var res record.Result
 	if err := json.Unmarshal(data, &res); err != nil {

@@ -15,7 +15,8 @@ import (
 	"github.com/llm-speed/llm-speed/internal/record"
 )
 
-// Summary is what a list shows of a run. It is made from the run's document and holds nothing that is not in it.
+// Summary is what a list shows of a run. It is made from the run's document and holds nothing that is not in it, but for
+// Imported, which never changes in a run's life.
 type Summary struct {
 	RunID     string       `json:"run_id"`
 	Started   time.Time    `json:"started_at"`
@@ -28,6 +29,7 @@ type Summary struct {
 	Quant     string       `json:"quant"`
 	Rankable  bool         `json:"rankable"`
 	Simulated bool         `json:"simulated"`
+	Imported  bool         `json:"imported"` // it was not measured here
 	OK        int          `json:"ok"`
 	Skipped   int          `json:"skipped"`
 	Failed    int          `json:"failed"`
@@ -119,7 +121,9 @@ func (s *Store) summary(id string, at indexed, known bool) (indexed, error) {
 	if err != nil {
 		return indexed{}, err
 	}
-	return indexed{info.Size(), info.ModTime().UnixNano(), summarise(saved.Result)}, nil
+	found := summarise(saved.Result)
+	found.Imported = saved.Imported() != nil
+	return indexed{info.Size(), info.ModTime().UnixNano(), found}, nil
 }
 
 func summarise(r *record.Result) Summary {

@@ -1,0 +1,62 @@
+package seal
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+func TestCheck(t *testing.T) {
+	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+	for _, c := range []struct {
+		doc  string
+		want string // part of the error; empty for none
+	}{
+		{`{"a":1,"b":[true,null,"x",{"a":-9007199254740991}]}`, ""},
+		{`"x"`, ""}, {`0`, ""}, {" {} \n", ""}, {deep(16), ""}, {`{"a":{"a":1},"b":{"a":2}}`, ""},
+		{deep(17), "deeper than 16"}, {strings.Repeat(`{"a":`, 17) + "1" + strings.Repeat("}", 17), "deeper than 16"},
+		{`{"a":1,"a":2}`, `"a" stands twice`}, {`{"a":1,"\u0061":2}`, `"a" stands twice`}, {`[{"x":{"é":1,"b":2,"é":3}}]`, "stands twice"},
+		{`{"A":1,"a":2}`, ""}, // canonical form, in Decode, refuses other cases
+		{`1.0`, "whole"}, {`1e3`, "whole"}, {`-0`, "2^53"}, {`9007199254740992`, "2^53"}, {`99999999999999999999999`, "2^53"}, {`[1,2,3.5]`, "whole"},
+		{"\"\xff\"", "UTF-8"}, {"\xef\xbb\xbf{}", "no JSON"}, {"", "empty"}, {" \n", "empty"}, {"{", "cut off"}, {`{"a":1`, "cut off"}, {`{} {}`, "no JSON"}, {`{}x`, "no JSON"},
+		{`[1 2]`, "no JSON"}, {`{"a" 1}`, "no JSON"}, {`{a:1}`, "no JSON"}, {`[}`, "no JSON"}, {`NaN`, "no JSON"}, {`<html>`, "no JSON"}, {`01`, "no JSON"},
+		{`"` + strings.Repeat("x", 256<<10) + `"`, "the most is 262144"},
+	} {
+		err := Check([]byte(c.doc), Limits{})
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%.60s: got %v, want %q", c.doc, err, c.want)
+		}
+	}
+	for _, doc := range []string{`1.5`, `1e3`, `-0`, `99999999999999999999999`} {
+		if err := Check([]byte(doc), Limits{Floats: true}); err != nil {
+			t.Errorf("%s: %v", doc, err)
+		}
+	}
+	if err := Check([]byte(strings.Repeat("[", 5_000_000)), Limits{Bytes: 1 << 30}); err == nil {
+		t.Error("five million brackets")
+	}
+}
+
+// FuzzCheck: what passes is JSON with whole numbers, on which a second reading agrees.
+func FuzzCheck(f *testing.F) {
+	for _, s := range []string{`{"a":[1,{"b":null}]}`, `{"a":1,"a":1}`, `1e5`, "\"\\ud800\"", strings.Repeat("[", 40)} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		if Check(doc, Limits{}) != nil {
+			return
+		}
+		var v any
+		if err := json.Unmarshal(doc, &v); err != nil {
+			t.Fatal(err)
+		}
+		again, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Keys that stand twice would be one here.
+		if strings.Count(string(doc), ":") < strings.Count(string(again), ":") {
+			t.Fatalf("%s became %s", doc, again)
+		}
+	})
+}
