@@ -26,6 +26,9 @@ var allowed = map[string][]string{
 	"suites":                       {},
 	"internal/suite":               {"internal/record"}, // the names of the fields that a suite may report
 	"internal/prose":               {"suites"},
+	"internal/chart":               {},
+	"internal/page":                {"internal/chart", "internal/compare", "internal/record", "internal/report", "internal/stats"},
+	"internal/seal":                {},
 	"internal/oracle":              {"drivers"},
 	"internal/oracle/judge":        {"internal/measure", "internal/oracle", "internal/stream"},
 	"internal/measure":             {"internal/stream", "internal/stats"},
@@ -33,7 +36,7 @@ var allowed = map[string][]string{
 	"internal/filelock":            {},
 	"internal/identity":            {"internal/hw"},
 	"internal/compare":             {"internal/record", "internal/report", "internal/stats"},
-	"internal/store":               {"internal/filelock", "internal/record", "internal/stream"},
+	"internal/store":               {"internal/filelock", "internal/record", "internal/seal", "internal/stream"},
 	"internal/report":              {"internal/record", "internal/stream", "internal/stats"},
 	"internal/sim":                 {"internal/chat"},
 	"builtins":                     {"internal/chat"},
@@ -83,11 +86,13 @@ var allowed = map[string][]string{
 
 // thirdParty says which packages alone may import a module from outside.
 var thirdParty = map[string][]string{
-	"github.com/spf13/cobra":       {"cmd/internal/cli"},
-	"github.com/google/go-jsonnet": {"internal/suite"},
-	"go.starlark.net":              {"builtins"},
-	"github.com/sigstore":          {"manifest", "manifest/manifesttest"},
-	"os/exec":                      {"internal/proc", "internal/sandbox", "cmd/internal/cli"},
+	"github.com/spf13/cobra":        {"cmd/internal/cli"},
+	"github.com/google/go-jsonnet":  {"internal/suite"},
+	"go.starlark.net":               {"builtins"},
+	"github.com/sigstore":           {"manifest", "manifest/manifesttest"},
+	"golang.org/x/image":            {"internal/chart"},
+	"github.com/secure-systems-lab": {"internal/seal"},
+	"os/exec":                       {"internal/proc", "internal/sandbox", "cmd/internal/cli"},
 }
 
 // TestImportDirection holds the architecture: imports run one way, drivers never meet, only the named parts touch the

@@ -26,6 +26,8 @@ type benchFlags struct {
 	suite                                   string
 	workloads                               []string
 	quick, noUpload, anon, long, sandboxOff bool
+	forgetKey                               bool
+	noCharts                                bool
 	json, seed, resume                      string
 	repeats                                 int
 	maxTime, timeout                        time.Duration
@@ -62,6 +64,7 @@ The first Ctrl-C stops the run, saves and shows what there is; the second ends i
 	fl.BoolVar(&f.quick, "quick", false, "shorter shapes of every workload; never ranked")
 	fl.BoolVar(&f.noUpload, "no-upload", false, "keep the result on this machine")
 	fl.StringVar(&f.json, "json", "", "write the result document to this file; - is stdout, which then holds nothing else")
+	fl.BoolVar(&f.forgetKey, "forget-key", false, "sign the result with a random key that is dropped: nobody can sign for it again")
 	fl.BoolVar(&f.anon, "anon", false, "mark the result as anonymous: its fp (docs/machine.md) fits no other run")
 	fl.IntVar(&f.repeats, "repeats", 0, "passes of every row (default: as the time budget allows)")
 	fl.StringVar(&f.seed, "seed", "", "seed of the prompts, up to 16 hex digits; the same seed gives the same bytes")
@@ -70,6 +73,7 @@ The first Ctrl-C stops the run, saves and shows what there is; the second ends i
 	f.spending.flags(fl)
 	fl.BoolVar(&f.long, "long", false, "run rows predicted to take over 5 minutes too")
 	fl.StringVar(&f.resume, "resume", "", "go on with this run: its id, or last")
+	fl.BoolVar(&f.noCharts, "no-charts", false, "on a terminal: only the table, without charts beneath it")
 	fl.BoolVar(&f.sandboxOff, "no-sandbox", false, "run the suite's programs in this process")
 	return cmd
 }

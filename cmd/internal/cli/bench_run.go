@@ -73,6 +73,9 @@ func (b *benchRun) run(ctx context.Context) error {
 			b.errf("%s\n", line)
 		}
 		b.errf("%s\n", save.told(result, folder.Dir()))
+		if !save.behind {
+			b.sealed(folder)
+		}
 	}
 	return b.verdict(ctx, result, err)
 }
@@ -99,6 +102,12 @@ func (b *benchRun) folder() (*store.Run, error) {
 	run, old, err := st.Resume(b.old.RunID)
 	if err != nil {
 		return nil, err
+	}
+	if run.Imported() != nil {
+		return nil, errors.Join(usagef("run %s was imported: what is added here would not be of the machine that measured it", run.ID()), run.Close())
+	}
+	if err := run.DropSeal(); err != nil { // it is of what the run was
+		return nil, errors.Join(err, run.Close())
 	}
 	b.old = old // as it is now that nobody else writes it
 	return run, nil
@@ -167,6 +176,11 @@ func (b *benchRun) show(r *record.Result) error {
 	}
 	if err := report.Table(b.Stdout, r, b.style()); err != nil {
 		return fmt.Errorf("show the result: %w", err)
+	}
+	if !b.flags.noCharts {
+		if err := b.charts(r); err != nil {
+			return err
+		}
 	}
 	return b.writeFile(text)
 }

@@ -192,6 +192,21 @@ func TestNothingOfTheMachineLeaks(t *testing.T) {
 	i.do("runs")
 	i.do("runs", "--json")
 	i.do("explain", first.RunID, "W1")
+	i.do("runs", "show", first.RunID)
+	i.do("runs", "recompute", first.RunID)
+	for _, format := range []string{"table", "md", "csv", "json", "benchstat"} {
+		i.do("compare", first.RunID, second.RunID, "--force", "--format", format)
+	}
+	out := func(name string) string { return filepath.Join(i.root, "data", name) }
+	for _, name := range []string{"r.html", "r.md", "r.csv", "r.json", "r.svg"} {
+		i.do("report", first.RunID, second.RunID, "--force", "-o", out(name))
+	}
+	i.do("seal", first.RunID, "-o", out("sealed.json"))
+	i.do("runs", "export", first.RunID, anon.RunID, "-o", out("runs.tar"))
+	i.do("runs", "import", out("runs.tar"))
+	i.do("verify", first.RunID)
+	i.do("verify", out("sealed.json"))
+	i.do("verify", out("runs.tar"))
 	i.do("detect")
 	i.do("detect", "--json")
 	i.do("list-models")

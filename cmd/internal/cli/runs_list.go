@@ -19,7 +19,7 @@ func (a *app) runs() *cobra.Command {
 	var asJSON bool
 	var f runFilter
 	cmd := &cobra.Command{
-		Use: "runs", Short: "List the saved runs, the newest first; show, remove, recompute them",
+		Use: "runs", Short: "List the saved runs, the newest first; show, remove, recompute, export, import them",
 		Long: `List the saved runs, the newest first. A run whose document is damaged is listed as damaged.
 
 Times are UTC. --since and --until take a day (2026-11-23), a time (2026-11-23T14:25 or with a
@@ -41,7 +41,7 @@ zone), or an age: 90m, 12h, 7d, 2w.`,
 	cmd.Flags().StringVar(&f.workload, "workload", "", "only runs with rows of this workload, by id or name")
 	cmd.Flags().StringVar(&f.since, "since", "", "only runs that began at this time or later")
 	cmd.Flags().StringVar(&f.until, "until", "", "only runs that began at this time, or on this day, or earlier")
-	cmd.AddCommand(a.runsShow(), a.runsRemove(), a.runsRecompute())
+	cmd.AddCommand(a.runsShow(), a.runsRemove(), a.runsRecompute(), a.runsExport(), a.runsImport())
 	return cmd
 }
 
@@ -106,6 +106,9 @@ func runTable(runs []store.Listed) string {
 		rows := fmt.Sprintf("%d ok, %d skipped, %d failed", s.OK, s.Skipped, s.Failed)
 		if s.Simulated {
 			rows += " · simulated"
+		}
+		if s.Imported {
+			rows += " · imported"
 		}
 		lines = append(lines, []string{
 			l.ID, s.Started.UTC().Format(shownTime), string(s.State), s.Mode, s.Suite, s.Backend, orElse(strings.Join(nonEmpty(s.Model, s.Quant), " "), "-"), rows,
