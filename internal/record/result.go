@@ -183,7 +183,7 @@ type Row struct {
 	PrefillTPS *float64 `json:"prefill_tps"`
 	PrefillHow string   `json:"prefill_method" jsonschema:"enum=server,enum=estimated,enum="` // server's own time, or estimated by the client
 	DecodeTPS  *float64 `json:"decode_tps"`
-	DecodeOver *float64 `json:"decode_tps_over,omitempty"` // by what share decode_tps may be too high, because tokens may be hidden that nothing tells apart; absent where none can be
+	DecodeOver *float64 `json:"decode_tps_over,omitempty" figure:"-"` // by what share decode_tps may be too high, because tokens may be hidden that nothing tells apart; absent where none can be
 	ITLp50ms   *float64 `json:"decode_p50_latency_ms"`
 	ITLp95ms   *float64 `json:"decode_p95_latency_ms"`
 	ITLp99ms   *float64 `json:"decode_p99_latency_ms"`

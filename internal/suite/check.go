@@ -264,13 +264,13 @@ func orNone(keys []string) string {
 	return strings.Join(keys, " ")
 }
 
-// rowFigures gives the JSON names of a result row's figures.
+// rowFigures gives the JSON names of a result row's figures; a number tagged figure:"-" qualifies another and is none.
 func rowFigures() []string {
 	var names []string
 	t := reflect.TypeFor[record.Row]()
 	for i := range t.NumField() {
 		f := t.Field(i)
-		if f.Type.Kind() != reflect.Pointer {
+		if f.Type.Kind() != reflect.Pointer || f.Tag.Get("figure") == "-" {
 			continue
 		}
 		if k := f.Type.Elem().Kind(); k != reflect.Float64 && k != reflect.Int {
