@@ -112,8 +112,8 @@ func (r *run) judge(row *record.Row, st *rowState) {
 		}
 	}
 	for _, f := range r.observer.Flags(streams, r.own) {
-		if f.Name == "cpu_fallback" && r.first.Simulated {
-			continue // it runs on the CPU because that is what it is
+		if r.first.Simulated && (f.Name == "cpu_fallback" || f.Name == "cpu_busy") {
+			continue // it runs on the CPU because that is what it is, and its numbers are of no machine
 		}
 		row.Flags = addFlag(row.Flags, f)
 	}

@@ -11,7 +11,7 @@ type Span struct{ From, To time.Duration }
 
 // Finding is something about the machine that a row has to say.
 type Finding struct {
-	Name     string // thermal, on_battery, gpu_busy, cpu_fallback
+	Name     string // thermal, on_battery, gpu_busy, cpu_busy, cpu_fallback
 	Evidence string
 }
 
@@ -36,6 +36,7 @@ func (w *Sampler) Findings(streams, own []Span) []Finding {
 	add("thermal", thermal(system, gpus, streams))
 	add("on_battery", battery(system, streams))
 	add("gpu_busy", w.busyGPU(gpus, base, streams, own))
+	add("cpu_busy", busyCPU(system, streams))
 	add("cpu_fallback", fallback(system, gpus, streams, w.cpus))
 	return list
 }

@@ -40,7 +40,9 @@ type Series struct {
 type SystemSample struct {
 	At              time.Duration `json:"t_ns"`
 	Load1m          *float64      `json:"load_1m,omitempty"`
-	CPUPercent      *float64      `json:"cpu_percent,omitempty"` // of all CPUs, since the sample before
+	CPUPercent      *float64      `json:"cpu_percent,omitempty"`        // of all CPUs, since the sample before
+	OwnCPUs         *float64      `json:"own_cpus,omitempty"`           // CPUs' worth of time that the run and the server took since then; Linux
+	OthersPercent   *float64      `json:"others_cpu_percent,omitempty"` // of the CPUs that this process may use, by all others since then; Linux
 	CPUClock        *float64      `json:"cpu_clock_mhz,omitempty"`
 	CPUTemperature  *float64      `json:"cpu_temperature_c,omitempty"`
 	CPUThrottles    *int64        `json:"cpu_throttles,omitempty"`           // since the start of the system, over all cores
@@ -186,10 +188,15 @@ func (w *Sampler) why(part string, err error) {
 
 // system looks at all that takes no process, until ctx ends.
 func (w *Sampler) system(ctx context.Context, r *reader, every time.Duration, looked func()) {
+	family := newKin(r.source, w.self)
 	take := func() {
 		at := w.now()
 		sample, gpus := r.look()
 		sample.At = at
+		w.mu.Lock()
+		servers := slices.Clone(w.servers)
+		w.mu.Unlock()
+		sample.OwnCPUs, sample.OthersPercent = family.look(servers)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.addSystem(sample)

@@ -237,20 +237,24 @@ func TestThinned(t *testing.T) {
 
 // BenchmarkLook is what one look at this machine costs: at one a second, 1 % of a core is 10 ms.
 func BenchmarkLook(b *testing.B) {
-	r := newReader(thisMachine(toolFolders(nil)))
+	s := thisMachine(toolFolders(nil))
+	r, k := newReader(s), newKin(s, thisProcess())
 	b.ReportAllocs()
 	for b.Loop() {
 		r.look()
+		k.look([]int{thisProcess()})
 	}
 }
 
 // TestLookIsCheap holds the cost of a look: the best of several, since other programs run beside a test.
 func TestLookIsCheap(t *testing.T) {
-	r := newReader(thisMachine(toolFolders(nil)))
+	s := thisMachine(toolFolders(nil))
+	r, k := newReader(s), newKin(s, thisProcess())
 	best := time.Hour
 	for range 20 {
 		began := time.Now()
 		r.look()
+		k.look([]int{thisProcess()})
 		best = min(best, time.Since(began))
 	}
 	if best > 10*time.Millisecond {

@@ -19,6 +19,7 @@ func FlagText(name string) string {
 		{"thermal", "the machine throttled, or came close to it"},
 		{"on_battery", "the machine ran on battery"},
 		{"gpu_busy", "something else used the GPU before the run"},
+		{"cpu_busy", "other programs used the processors while the server answered"},
 		{"cpu_fallback", "there is a GPU, and the model ran on the CPU"},
 		{"other_traffic", "the server worked on requests of others during the run"},
 		{"unstable", "passes differ by more than 5 %, and the time to repeat them was used up"},

@@ -82,7 +82,7 @@ func TestExplainPointsToThePage(t *testing.T) {
 func TestEveryFlagIsOnThePage(t *testing.T) {
 	page, _ := sections(t)
 	for _, name := range strings.Fields(`cache_contaminated cold_unproved contradiction early_stop coalesced proxy_buffered client_bound prompt_drift
-		count_provenance_D count_provenance_E thermal on_battery gpu_busy cpu_fallback model_mismatch other_traffic unstable truncated_context server_queued errors simulated quick`) {
+		count_provenance_D count_provenance_E thermal on_battery gpu_busy cpu_busy cpu_fallback model_mismatch other_traffic unstable truncated_context server_queued errors simulated quick`) {
 		if !strings.Contains(page, "| `"+name+"` |") {
 			t.Errorf("%s has no line about the flag %s", methodologyPage, name)
 		}
