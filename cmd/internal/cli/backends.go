@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -252,6 +253,9 @@ func (a *app) choose(ctx context.Context, t *target) (drivers.Spec, error) {
 	}
 	s, found, ok := pick(answers, *t)
 	if !ok {
+		if t.url == "" && strings.EqualFold(filepath.Ext(t.model), ".gguf") {
+			return reg.Lookup("llamacpp") // what it lacks is all that this user wants to know
+		}
 		return drivers.Spec{}, nothingFound(answers, *t)
 	}
 	if t.url == "" && (s.spec.Fallback || slices.Contains(s.told, found.URL)) {
