@@ -121,6 +121,9 @@ func (s *Store) find(ref string) (string, error) {
 	return "", fmt.Errorf("%q begins %d runs: %s; give more of the id", ref, len(found), strings.Join(shown, " "))
 }
 
+// IDs lists the runs, newest first, and reads none.
+func (s *Store) IDs() ([]string, error) { return s.ids() }
+
 // ids lists the runs, newest first.
 func (s *Store) ids() ([]string, error) {
 	entries, err := os.ReadDir(s.runs())

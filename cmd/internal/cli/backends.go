@@ -33,12 +33,13 @@ type target struct {
 }
 
 func (t *target) flags(f *pflag.FlagSet) {
-	f.StringVar(&t.backend, "backend", "", "backend to use; see llm-speed detect (default: the first one found)")
-	f.StringVar(&t.url, "url", "", "base URL of a running server")
-	f.StringVar(&t.model, "model", "", "model, as list-models shows it, or a file (default: the first one)")
-	f.StringVar(&t.key, "api-key", "", "key of the server; better in the environment as LLM_SPEED_API_KEY")
-	f.StringVar(&t.llamaPath, "llama-cpp-path", "", "llama-server, or the folder that it is in")
-	f.StringArrayVar(&t.options, "opt", nil, "option of the backend, name=value; may be repeated")
+	f.StringVar(&t.backend, "backend", "", "`BACKEND` to use; see llm-speed detect (default: the first one found)")
+	f.StringVar(&t.url, "url", "", "base `URL` of a running server")
+	f.StringVar(&t.model, "model", "", "`MODEL`, as list-models shows it, or a file (default: the first one)")
+	f.StringVar(&t.key, "api-key", "", "`KEY` of the server; better in the environment as LLM_SPEED_API_KEY")
+	f.StringVar(&t.llamaPath, "llama-cpp-path", "", "`PATH` of llama-server, or of the folder that it is in")
+	f.StringArrayVar(&t.options, "opt", nil, "option of the backend, `NAME=VALUE`; may be repeated")
+	heading(f, "On which backend", "backend", "url", "model", "api-key", "llama-cpp-path", "opt")
 }
 
 // config makes what drivers are opened with. Options that are not the driver's own are found out in optionsOf.

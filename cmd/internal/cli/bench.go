@@ -38,18 +38,21 @@ func (a *app) bench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Run a suite against a backend and show, save and explain what it measures",
-		Long: `Run a suite against a backend. Without --backend it is looked what is there, and used is, in this order: a backend that
-offers the model of --model; a running server that has a model loaded; any other running server; a program that can be
-started for a model. Among equals the order is that of llm-speed detect. With --url the server's own answers say which
-backend it is. Services that cost money and the simulator are only used when they are named.
+		Long: `Run a suite against a backend. Without --backend it is the first of these that is here: a backend that offers the
+model of --model; a running server that has a model loaded; any other running server; a program that can be started for
+a model. Among equals the order is that of llm-speed detect. With --url the server's own answers say which backend it is.
+Services that cost money and the simulator are only used when they are named.
 
 The result is saved row by row under the user's data directory; a run that was cut off goes on with --resume.
 
 The first Ctrl-C stops the run, saves and shows what there is; the second ends it at once.`,
-		Example: `  llm-speed bench
-  llm-speed bench --quick
-  llm-speed bench --model ~/models/qwen3-8b-q4_k_m.gguf --workload W1,W2
-  llm-speed bench --backend openai-compatible --url http://localhost:8000/v1 --json result.json
+		Example: `  # a server that runs, in half a minute
+  llm-speed bench --url http://127.0.0.1:8080 --quick
+
+  # two workloads on a model file: llama-server is started for it and stopped again
+  llm-speed bench --model ~/models/qwen3-8b-q4_k_m.gguf --workload W1,W2 --json result.json
+
+  # nothing here to measure yet: the simulator shows what a run looks like
   llm-speed bench --backend sim --opt profile=fast`,
 		Args: between(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -58,23 +61,27 @@ The first Ctrl-C stops the run, saves and shows what there is; the second ends i
 	}
 	fl := cmd.Flags()
 	fl.SortFlags = false
-	fl.StringVar(&f.suite, "suite", defaultSuite, "built-in suite, or the folder of one")
-	f.target.flags(fl)
-	fl.StringSliceVar(&f.workloads, "workload", nil, "workloads or rows to run, as W1,W3/32768 (default: all)")
+	fl.StringVar(&f.suite, "suite", defaultSuite, "built-in `SUITE`, or the folder of one")
+	fl.StringSliceVar(&f.workloads, "workload", nil, "workloads or rows to run, `ROW,...`, as W1,W3/32768 (default: all)")
 	fl.BoolVar(&f.quick, "quick", false, "shorter shapes of every workload; never ranked")
-	fl.BoolVar(&f.noUpload, "no-upload", false, "keep the result on this machine")
-	fl.StringVar(&f.json, "json", "", "write the result document to this file; - is stdout, which then holds nothing else")
-	fl.BoolVar(&f.forgetKey, "forget-key", false, "sign the result with a random key that is dropped: nobody can sign for it again")
-	fl.BoolVar(&f.anon, "anon", false, "mark the result as anonymous: its fp (docs/machine.md) fits no other run")
-	fl.IntVar(&f.repeats, "repeats", 0, "passes of every row (default: as the time budget allows)")
-	fl.StringVar(&f.seed, "seed", "", "seed of the prompts, up to 16 hex digits; the same seed gives the same bytes")
-	fl.DurationVar(&f.maxTime, "max-time", 0, "time budget, as 90s or 5m (default: the suite's); never cuts a first pass")
-	fl.DurationVar(&f.timeout, "timeout", 0, "deadline of each stream (default: from what is asked of it)")
-	f.spending.flags(fl)
+	fl.IntVar(&f.repeats, "repeats", 0, "`N` passes of every row (default: as the time budget allows)")
+	fl.StringVar(&f.seed, "seed", "", "`SEED` of the prompts, up to 16 hex digits; the same seed gives the same bytes")
+	fl.StringVar(&f.resume, "resume", "", "go on with `RUN`: its id, or last")
+	heading(fl, "What is measured", "suite", "workload", "quick", "repeats", "seed", "resume")
+	f.target.flags(fl)
+	fl.DurationVar(&f.maxTime, "max-time", 0, "`TIME` budget, as 90s or 5m (default: the suite's); never cuts a first pass")
 	fl.BoolVar(&f.long, "long", false, "run rows predicted to take over 5 minutes too")
-	fl.StringVar(&f.resume, "resume", "", "go on with this run: its id, or last")
+	fl.DurationVar(&f.timeout, "timeout", 0, "`TIME` that each stream may take (default: from what is asked of it)")
+	f.spending.flags(fl)
+	heading(fl, "Limits", "max-time", "long", "timeout", "max-tokens-total")
+	fl.StringVar(&f.json, "json", "", "write the result document to `FILE`; - is stdout, which then holds nothing else")
 	fl.BoolVar(&f.noCharts, "no-charts", false, "on a terminal: only the table, without charts beneath it")
+	fl.BoolVar(&f.noUpload, "no-upload", false, "keep the result on this machine")
+	fl.BoolVar(&f.anon, "anon", false, "mark the result as anonymous: its fp (docs/machine.md) fits no other run")
+	fl.BoolVar(&f.forgetKey, "forget-key", false, "sign the result with a random key that is dropped: nobody can sign for it again")
+	heading(fl, "Where the result goes", "json", "no-charts", "no-upload", "anon", "forget-key", "keep-text")
 	fl.BoolVar(&f.sandboxOff, "no-sandbox", false, "run the suite's programs in this process")
+	heading(fl, "Debugging", "no-sandbox")
 	return cmd
 }
 

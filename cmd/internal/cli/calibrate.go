@@ -48,13 +48,13 @@ its figures are shown too; they leave out what a client waits for and are held a
 	}
 	fl := cmd.Flags()
 	fl.SortFlags = false
-	fl.IntVar(&streams, "streams", 1, "streams at once")
+	fl.IntVar(&streams, "streams", 1, "`N` streams at once")
 	fl.BoolVar(&asJSON, "json", false, "print JSON")
 	fl.BoolVar(&againstServer, "against-server", false, "compare with a real server's own figures")
 	against.target.flags(fl)
-	fl.IntSliceVar(&against.prompts, "prompts", agree.DefaultPrompts(), "lengths of the cold prompts, tokens")
-	fl.IntVar(&against.repeats, "repeats", 3, "requests of each length")
-	fl.StringVar(&against.seed, "seed", "", "seed of the prompts, up to 16 hex digits")
+	fl.IntSliceVar(&against.prompts, "prompts", agree.DefaultPrompts(), "lengths of the cold prompts in tokens, `N,...`")
+	fl.IntVar(&against.repeats, "repeats", 3, "`N` requests of each length")
+	fl.StringVar(&against.seed, "seed", "", "`SEED` of the prompts, up to 16 hex digits")
 	return cmd
 }
 

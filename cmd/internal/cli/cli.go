@@ -59,9 +59,14 @@ func (a *app) root() *cobra.Command {
 		Long: `llm-speed measures how fast a language model is served on this machine: time to the
 first token, prefill and decode speed, long contexts, parallel streams, agent sessions.
 Every number can be explained down to the bytes that it was read from.`,
-		Example: `  llm-speed bench                       find a server or a model, and run the suite
-  llm-speed bench --backend sim         show a run without one (simulated numbers)
-  llm-speed explain last W1             how the numbers of row W1 came about`,
+		Example: `  # find a server or a model, and run the suite
+  llm-speed bench
+
+  # show a run without one: simulated numbers
+  llm-speed bench --backend sim
+
+  # how the numbers of row W1 came about
+  llm-speed explain last W1`,
 		SilenceErrors: true, SilenceUsage: true,
 		Args: cobra.ArbitraryArgs,
 		RunE: group,
@@ -80,20 +85,17 @@ Every number can be explained down to the bytes that it was read from.`,
 		}
 		return fail(exitUsage, cmd.CommandPath()+" --help", errors.New(text))
 	})
-	// A function and no template: with one, the linker would have to keep every method of every package.
-	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
-		text := strings.TrimRight(orElse(cmd.Long, cmd.Short), " \t\r\n")
-		if text != "" {
-			text += "\n\n"
-		}
-		if cmd.Runnable() || cmd.HasSubCommands() {
-			text += cmd.UsageString()
-		}
-		_, _ = fmt.Fprint(cmd.OutOrStdout(), text+"\n"+exitHelp)
+	root.SetHelpFunc(a.help)
+	root.SetUsageFunc(func(cmd *cobra.Command) error {
+		_, err := fmt.Fprint(cmd.OutOrStderr(), usage(cmd, a.helpWidth()))
+		return err
 	})
 	root.AddCommand(a.bench(), a.detect(), a.listModels(), a.runs(), a.compareCmd(), a.reportCmd(), a.explain(), a.sealCmd(), a.verifyCmd(), a.suite(), a.calibrate(), a.sim(), a.version(), a.guard(), a.worker(), a.selfUpdate(), a.manifestCmd())
+	root.AddCommand(a.man())
 	root.InitDefaultHelpCmd()
-	root.InitDefaultCompletionCmd(a.Args...)
+	a.completion(root)
+	sections(root)
+	a.completions(root)
 	return root
 }
 

@@ -39,14 +39,18 @@ passes for a test counts as it stands.`,
 			return a.compareRuns(args, format, force, failIf)
 		},
 	}
-	cmd.Flags().StringVar(&format, "format", "table", "table, md, csv, json, or benchstat (for golang.org/x/perf: benchstat -col run FILE)")
+	cmd.Flags().StringVar(&format, "format", "table", "`FORMAT`: table, md, csv, json, or benchstat (for golang.org/x/perf: benchstat -col run FILE)")
 	cmd.Flags().BoolVar(&force, "force", false, "line up rows that were not measured alike too")
-	cmd.Flags().StringArrayVar(&failIf, "fail-if", nil, "exit with 1 where a change is past this: 'decode_tps<-5%'; may be given more than once")
+	cmd.Flags().StringArrayVar(&failIf, "fail-if", nil, "exit with 1 where a change is past `LIMIT`, as 'decode_tps<-5%'; may be given more than once")
+	choices(cmd, "format", compareFormats()...)
 	return cmd
 }
 
+// compareFormats are what a comparison is written as.
+func compareFormats() []string { return []string{"table", "md", "csv", "json", "benchstat"} }
+
 func (a *app) compareRuns(refs []string, format string, force bool, failIf []string) error {
-	if formats := []string{"table", "md", "csv", "json", "benchstat"}; !slices.Contains(formats, format) {
+	if formats := compareFormats(); !slices.Contains(formats, format) {
 		return usagef("--format %q: want one of %s", format, strings.Join(formats, ", "))
 	}
 	var limits []compare.Limit

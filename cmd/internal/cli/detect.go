@@ -21,15 +21,19 @@ func (a *app) detect() *cobra.Command {
 		Long: `Show this machine, and which backends are here: running servers, and programs that bench can start. All are looked for at
 once, for at most two seconds. Nothing is started, nothing generates, and services that cost money are not contacted.`,
 		Example: `  llm-speed detect
-  llm-speed detect --url http://127.0.0.1:8000     which backend is it?
-  llm-speed detect --bundle report.zip             what a bug report needs, redacted`,
+
+  # which backend is it?
+  llm-speed detect --url http://127.0.0.1:8000
+
+  # what a bug report needs, redacted
+  llm-speed detect --bundle report.zip`,
 		Args: between(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runDetect(cmd.Context(), t, f) },
 	}
 	t.flags(cmd.Flags())
 	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&f.redact, "redact", true, "leave out names, home folders, serial numbers and addresses; --redact=false shows all (a bundle never does)")
-	cmd.Flags().StringVar(&f.bundle, "bundle", "", "write what a bug report needs to this .zip or .tar.gz file")
+	cmd.Flags().StringVar(&f.bundle, "bundle", "", "write what a bug report needs to `FILE`, a .zip or .tar.gz")
 	return cmd
 }
 

@@ -52,18 +52,7 @@ func (a *app) fold(text string, indent int) []string {
 	if !a.OutTTY || a.Width == nil || a.Width() <= 0 {
 		return []string{text}
 	}
-	width := max(a.Width()-indent, leastFold)
-	var lines []string
-	for columns(text) > width {
-		cut := strings.LastIndexByte(clip(text, width), ' ')
-		if cut <= 0 {
-			if cut = strings.IndexByte(text, ' '); cut < 0 { // a word that is longer than the line
-				break
-			}
-		}
-		lines, text = append(lines, strings.TrimRight(text[:cut], " ")), strings.TrimLeft(text[cut:], " ")
-	}
-	return append(lines, text)
+	return folded(text, max(a.Width()-indent, leastFold))
 }
 
 // bundle writes what a bug report needs into one file: what detect says, and the raw answers that it rests on. It is always

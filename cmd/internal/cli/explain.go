@@ -10,7 +10,7 @@ import (
 
 func (a *app) explain() *cobra.Command {
 	return &cobra.Command{
-		Use:   "explain RUN ROW [METRIC]",
+		Use:   "explain RUN|FILE ROW [METRIC]",
 		Short: "Show how the numbers of a row came about",
 		Long: `Show how the numbers of a row came about: value, formula, the counts and stamps that went in and
 where they come from, how requests and passes were combined, and the files with the raw frames.

@@ -23,7 +23,7 @@ type spending struct {
 }
 
 func (s *spending) flags(f *pflag.FlagSet) {
-	f.IntVar(&s.maxTokens, "max-tokens-total", 0, fmt.Sprintf("most tokens of all requests, prompts and outputs, warm-ups and probes too\n(default: %d on a hosted service, else no limit)", hostedCeiling))
+	f.IntVar(&s.maxTokens, "max-tokens-total", 0, fmt.Sprintf("at most `N` tokens in all requests, prompts and outputs, warm-ups and probes too (default: %d on a hosted service, else no limit)", hostedCeiling))
 	f.BoolVar(&s.keepText, "keep-text", false, "keep the text of a hosted service's answers in the raw recordings")
 }
 

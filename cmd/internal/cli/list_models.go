@@ -16,7 +16,8 @@ func (a *app) listModels() *cobra.Command {
 		Use: "list-models", Short: "List the models that the backends offer",
 		Long: `List the models that the backends on this machine offer, as --model takes them. A hosted service is asked for its models where
 --backend names it.`,
-		Args: between(0, 0),
+		Example: "  llm-speed list-models\n  llm-speed list-models --backend ollama\n  llm-speed list-models --url http://127.0.0.1:8000 --json",
+		Args:    between(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			answers, err := a.lookForModels(cmd.Context(), t)
 			if err != nil {

@@ -29,7 +29,7 @@ func reportFormats() []string { return []string{"html", "md", "csv", "json", "sv
 func (a *app) reportCmd() *cobra.Command {
 	var f reportFlags
 	cmd := &cobra.Command{
-		Use: "report RUN...", Short: "Make one document of a run, or of several: figures, charts, flags",
+		Use: "report RUN|FILE...", Short: "Make one document of a run, or of several: figures, charts, flags",
 		Long: `Make one document of a run, or of up to six side by side: headline figures with their intervals,
 charts with their data, flags with their evidence, hardware, calibration. The HTML is one file that
 loads nothing, needs no script, follows light and dark, and prints.
@@ -50,12 +50,13 @@ The format follows from the name of -o: .html, .md, .csv, .json, .svg or .png.`,
 	}
 	fl := cmd.Flags()
 	fl.SortFlags = false
-	fl.StringVarP(&f.out, "output", "o", "", "write to this file; - is stdout (default: stdout, but html and png need a file)")
-	fl.StringVar(&f.format, "format", "", strings.Join(reportFormats(), ", ")+" (default: by the name of -o, else html)")
-	fl.StringArrayVar(&f.streams, "stream", nil, "show this stream token by token, as ROW/PASS/STREAM; may be given more than once (default: one of each workload)")
-	fl.StringSliceVar(&f.charts, "chart", nil, "svg and png: only these charts, by id")
+	fl.StringVarP(&f.out, "output", "o", "", "write to `FILE`; - is stdout (default: stdout, but html and png need a file)")
+	fl.StringVar(&f.format, "format", "", "`FORMAT`: "+strings.Join(reportFormats(), ", ")+" (default: by the name of -o, else html)")
+	fl.StringArrayVar(&f.streams, "stream", nil, "show this stream token by token: `ROW/PASS/STREAM`; may be given more than once (default: one of each workload)")
+	fl.StringSliceVar(&f.charts, "chart", nil, "svg and png: only these charts, `ID,...`")
 	fl.BoolVar(&f.dark, "dark", false, "png: light on dark")
 	fl.BoolVar(&f.force, "force", false, "let runs share charts that were not measured alike too")
+	choices(cmd, "format", reportFormats()...)
 	return cmd
 }
 

@@ -31,7 +31,7 @@ Recordings hold the prompts and answers of the run (of hosted services only with
 		Args: between(1, 10_000),
 		RunE: func(_ *cobra.Command, args []string) error { return a.exportRuns(args, out, bare) },
 	}
-	cmd.Flags().StringVarP(&out, "output", "o", "", "write to this file; - is stdout")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "write to `FILE`; - is stdout")
 	cmd.Flags().BoolVar(&bare, "no-recordings", false, "leave the recordings out: small, but nothing can be recomputed")
 	return cmd
 }

@@ -24,7 +24,7 @@ func (a *app) runs() *cobra.Command {
 
 Times are UTC. --since and --until take a day (2026-11-23), a time (2026-11-23T14:25 or with a
 zone), or an age: 90m, 12h, 7d, 2w.`,
-		Example: `  llm-speed runs --backend llama.cpp --since 7d
+		Example: `  llm-speed runs --backend llamacpp --since 7d
   llm-speed runs show last
   llm-speed runs rm 20261123-142501-k3f9`,
 		Args: cobra.ArbitraryArgs,
@@ -36,11 +36,11 @@ zone), or an age: 90m, 12h, 7d, 2w.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().StringVar(&f.backend, "backend", "", "only runs on this backend")
-	cmd.Flags().StringVar(&f.model, "model", "", "only runs of models whose name holds this text")
-	cmd.Flags().StringVar(&f.workload, "workload", "", "only runs with rows of this workload, by id or name")
-	cmd.Flags().StringVar(&f.since, "since", "", "only runs that began at this time or later")
-	cmd.Flags().StringVar(&f.until, "until", "", "only runs that began at this time, or on this day, or earlier")
+	cmd.Flags().StringVar(&f.backend, "backend", "", "only runs on `BACKEND`")
+	cmd.Flags().StringVar(&f.model, "model", "", "only runs of models whose name holds `TEXT`")
+	cmd.Flags().StringVar(&f.workload, "workload", "", "only runs with rows of `WORKLOAD`, by id or name")
+	cmd.Flags().StringVar(&f.since, "since", "", "only runs that began `WHEN` or later")
+	cmd.Flags().StringVar(&f.until, "until", "", "only runs that began `WHEN` or earlier; a day counts to its end")
 	cmd.AddCommand(a.runsShow(), a.runsRemove(), a.runsRecompute(), a.runsExport(), a.runsImport())
 	return cmd
 }

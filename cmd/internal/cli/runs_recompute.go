@@ -31,14 +31,15 @@ type recomputed struct {
 func (a *app) runsRecompute() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "recompute RUN", Short: "Compute every figure of a run again from its recordings, and compare",
+		Use: "recompute RUN|FILE", Short: "Compute every figure of a run again from its recordings, and compare",
 		Long: `Compute every figure of a run again from its raw recordings, and compare with the saved result to
 the byte. Every recording is decoded and measured as in a run; nothing is sent anywhere and nothing
 is written. What no recording holds is taken over: what was asked for, what a suite's program
 recorded, energy, and flags about machine and run; docs/store.md has the list.
 
 It exits with 5 where a figure is another, or where a row can't be computed.`,
-		Args: between(1, 1),
+		Example: "  llm-speed runs recompute last\n  llm-speed runs recompute last --json",
+		Args:    between(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			saved, err := a.load(args[0])
 			if err != nil {

@@ -15,10 +15,11 @@ import (
 
 func (a *app) runsShow() *cobra.Command {
 	return &cobra.Command{
-		Use: "show RUN", Short: "Show the table of a run",
+		Use: "show RUN|FILE", Short: "Show the table of a run",
 		Long: `Show the table of a run. RUN is a run's id or the beginning of it, "last", "last~1" for the one
 before, or the path of a result.`,
-		Args: between(1, 1),
+		Example: "  llm-speed runs show last\n  llm-speed runs show last~1",
+		Args:    between(1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			saved, err := a.load(args[0])
 			if err != nil {
@@ -36,8 +37,9 @@ func (a *app) runsRemove() *cobra.Command {
 		Long: `Remove runs with their recordings, for good. RUN is a run's id or the beginning of it, "last", or
 "last~1" for the one before. Nothing is removed where one of them does not exist; a run that is being
 written stays.`,
-		Args: between(1, 10_000),
-		RunE: func(_ *cobra.Command, args []string) error { return a.removeRuns(args, yes) },
+		Example: "  llm-speed runs rm last\n  llm-speed runs rm --yes 20261123-142501-k3f9 20261123-150112-x0qz",
+		Args:    between(1, 10_000),
+		RunE:    func(_ *cobra.Command, args []string) error { return a.removeRuns(args, yes) },
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "ask nothing")
 	return cmd

@@ -72,7 +72,7 @@ imported are not sealed: they were not measured here.`,
 		Args: between(1, 1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.sealSaved(args[0], out, forget, again) },
 	}
-	cmd.Flags().StringVarP(&out, "output", "o", "", "write the result with its seal to this file; - is stdout")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "write the result with its seal to `FILE`; - is stdout")
 	cmd.Flags().BoolVar(&forget, "forget-key", false, "sign with a random key that is dropped: nobody can sign for this run again")
 	cmd.Flags().BoolVar(&again, "again", false, "replace a seal that does not fit the result any more")
 	return cmd

@@ -27,11 +27,12 @@ type trust struct {
 }
 
 func (t *trust) flags(f *pflag.FlagSet) {
-	f.StringVar(&t.identity, "identity", manifest.DefaultIdentity, "who must have signed, as the certificate says it, exactly")
-	f.StringVar(&t.issuer, "issuer", manifest.DefaultIssuer, "who must have vouched for that identity, exactly")
-	f.StringVar(&t.root, "trusted-root", "", "trusted_root.json of another sigstore (default: the public one, built in)")
-	f.StringVar(&t.key, "key", "", "public key in PEM that must have signed, in the place of an identity")
-	f.StringVar(&t.keyUntil, "key-until", "", "day until which that key is good, as 2027-01-31 (default: a year from now)")
+	f.StringVar(&t.identity, "identity", manifest.DefaultIdentity, "`WHO` must have signed, exactly as the certificate says it")
+	f.StringVar(&t.issuer, "issuer", manifest.DefaultIssuer, "`WHO` must have vouched for that identity, exactly")
+	f.StringVar(&t.root, "trusted-root", "", "`FILE` trusted_root.json of another sigstore (default: the public one, built in)")
+	f.StringVar(&t.key, "key", "", "public key in PEM, in `FILE`, that must have signed, in the place of an identity")
+	f.StringVar(&t.keyUntil, "key-until", "", "`DAY` until which that key is good, as 2027-01-31 (default: a year from now)")
+	heading(f, "Who must have signed", "identity", "issuer", "trusted-root", "key", "key-until")
 }
 
 // verifier makes what verifies manifests.
@@ -160,8 +161,8 @@ refused: exit code 5, and nothing is changed.`,
 		},
 	}
 	cmd.Flags().BoolVar(&check, "check", false, "only say what would be installed")
-	cmd.Flags().StringVar(&url, "manifest", manifest.DefaultURL, "address of the manifest; its bundle lies beside it, with "+manifest.BundleSuffix+" added")
-	cmd.Flags().StringVar(&channel, "channel", manifest.DefaultChannel, "channel that the manifest must be of")
+	cmd.Flags().StringVar(&url, "manifest", manifest.DefaultURL, "`URL` of the manifest; its bundle lies beside it, with "+manifest.BundleSuffix+" added")
+	cmd.Flags().StringVar(&channel, "channel", manifest.DefaultChannel, "`CHANNEL` that the manifest must be of")
 	t.flags(cmd.Flags())
 	return cmd
 }
@@ -175,7 +176,7 @@ func (a *app) refused(ctx context.Context, err error) error {
 }
 
 func (a *app) manifestCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "manifest", Short: "Verify a manifest of suites", Args: cobra.ArbitraryArgs, RunE: group}
+	cmd := &cobra.Command{Use: "manifest", Short: "Verify a manifest of suites", Example: "  llm-speed manifest verify manifest.jsonnet manifest.jsonnet" + manifest.BundleSuffix, Args: cobra.ArbitraryArgs, RunE: group}
 	var t trust
 	verify := &cobra.Command{
 		Use: "verify FILE BUNDLE", Short: "Verify a manifest's signature and contents, offline", Args: between(2, 2),

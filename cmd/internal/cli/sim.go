@@ -15,6 +15,11 @@ func (a *app) sim() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "sim", Short: "Serve the simulator: a server with a known timetable",
 		Long: "Serve the simulator until interrupted: an HTTP server that answers as llama-server and OpenAI-compatible servers do,\nwith made-up text on a timetable that is known to the token.\n\nProfiles:\n" + profileHelp() + "\nDialects:\n" + dialectHelp() + "\nTraps, joined with commas:\n" + trapHelp(),
+		Example: `  # a server for tests, 20 times as quick as the GPU that it plays
+  llm-speed sim --listen 127.0.0.1:8080 --profile fast
+
+  # one that answers as vLLM does, and misbehaves
+  llm-speed sim --dialect vllm --traps coalesce=4,no-usage`,
 		Args: between(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := sim.Lookup(profile)
@@ -48,11 +53,11 @@ func (a *app) sim() *cobra.Command {
 			return server.Close()
 		},
 	}
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "address and port; port 0 takes a free one")
-	cmd.Flags().StringVar(&profile, "profile", "", "timetable (default: the first one)")
-	cmd.Flags().StringVar(&dialect, "dialect", sim.Own, "the server that it answers as")
-	cmd.Flags().StringVar(&traps, "traps", "", "misbehaviour, as name=value,name")
-	cmd.Flags().StringVar(&log, "log", "", "file for what was really sent and when, one JSON object a line")
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "`ADDRESS` and port; port 0 takes a free one")
+	cmd.Flags().StringVar(&profile, "profile", "", "`PROFILE`, the timetable (default: the first one)")
+	cmd.Flags().StringVar(&dialect, "dialect", sim.Own, "answer as the server `DIALECT`")
+	cmd.Flags().StringVar(&traps, "traps", "", "misbehaviour, `TRAP,...`")
+	cmd.Flags().StringVar(&log, "log", "", "write what was really sent and when to `FILE`, one JSON object a line")
 	return cmd
 }
 

@@ -95,16 +95,17 @@ func (a *app) suiteKeys(ctx context.Context, box sandboxed) []string {
 }
 
 func (a *app) suite() *cobra.Command {
-	cmd := &cobra.Command{Use: "suite", Short: "List, show, write, check, test and pack suites", Args: cobra.ArbitraryArgs, RunE: group}
+	cmd := &cobra.Command{Use: "suite", Short: "List, show, write, check, test and pack suites", Example: "  llm-speed suite show suite-v1\n  llm-speed suite new my-suite", Args: cobra.ArbitraryArgs, RunE: group}
 	cmd.AddCommand(
 		&cobra.Command{
-			Use: "list", Short: "List the suites that are here", Args: between(0, 0),
+			Use: "list", Short: "List the suites that are here", Args: between(0, 0), Example: "  llm-speed suite list",
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				return a.listSuites(cmd.Context())
 			},
 		},
 		&cobra.Command{
-			Use: "show NAME|DIR", Short: "Show what a suite runs and reports", Args: between(0, 1),
+			Use: "show [NAME|DIR]", Short: "Show what a suite runs and reports", Args: between(0, 1),
+			Example: "  llm-speed suite show suite-v1\n  llm-speed suite show ./my-suite",
 			RunE: func(cmd *cobra.Command, args []string) error {
 				name := defaultSuite
 				if len(args) > 0 {

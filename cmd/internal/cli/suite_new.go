@@ -83,7 +83,8 @@ func (a *app) suiteDocs() *cobra.Command {
 	var stub bool
 	cmd := &cobra.Command{
 		Use: "docs", Short: "Print what a suite's programs can call", Args: between(0, 0),
-		Long: "Print what a suite's programs can call, in Markdown; with --stub as a Python stub that editors complete from.",
+		Long:    "Print what a suite's programs can call, in Markdown; with --stub as a Python stub that editors complete from.",
+		Example: "  llm-speed suite docs\n  llm-speed suite docs --stub > builtins.pyi",
 		RunE: func(*cobra.Command, []string) error {
 			if stub {
 				a.outf("%s", builtins.Stub())

@@ -41,6 +41,6 @@ func (a *app) suitePack() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVarP(&to, "output", "o", "", "the archive's path (default: NAME-VERSION.tar.gz)")
+	cmd.Flags().StringVarP(&to, "output", "o", "", "write the archive to `FILE` (default: NAME-VERSION.tar.gz)")
 	return cmd
 }

@@ -62,9 +62,9 @@ every row is ok. Nothing is saved.`,
 	}
 	f := cmd.Flags()
 	f.BoolVar(&quick, "quick", false, "the suite's quick shape")
-	f.StringSliceVar(&workloads, "workload", nil, "workloads or rows to run (default: all)")
-	f.StringVar(&profile, "profile", "fast", "timetable of the simulator; see llm-speed sim --help")
-	f.StringVar(&traps, "traps", "", "misbehaviour of the simulator, as name=value,name")
+	f.StringSliceVar(&workloads, "workload", nil, "workloads or rows to run, `ROW,...` (default: all)")
+	f.StringVar(&profile, "profile", "fast", "`PROFILE` of the simulator; see llm-speed sim --help")
+	f.StringVar(&traps, "traps", "", "misbehaviour of the simulator, `TRAP,...`")
 	return cmd
 }
 

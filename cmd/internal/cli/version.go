@@ -40,6 +40,7 @@ func (a *app) version() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "version", Short: "Print the version of this program", Args: between(0, 0),
+		Example: "  llm-speed version\n  llm-speed version --json",
 		RunE: func(*cobra.Command, []string) error {
 			c := a.client()
 			if asJSON {
