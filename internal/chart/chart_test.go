@@ -151,6 +151,57 @@ func TestPictures(t *testing.T) {
 	}
 }
 
+// An interval that one bad pass has blown up does not flatten the curve, and is seen to go on.
+func TestIntervalsBeyondThePlot(t *testing.T) {
+	c := &Chart{ID: "c", Y: Axis{Zero: true}, Series: []Series{{Points: []Point{
+		{X: 1, Y: 100, Low: ptr(90), High: ptr(110)}, {X: 2, Y: 80, Low: ptr(0), High: ptr(160_000)}, {X: 3, Y: 60, Low: ptr(-5000), High: ptr(70)},
+	}}}}
+	d := &drawing{Chart: c}
+	if e := d.extentY(); e.low != -100 || e.high != 200 {
+		t.Errorf("the axis has to show %g to %g, want -100 to 200", e.low, e.high)
+	}
+	seen := &lines{}
+	draw(c.clean(), seen, pt{})
+	up, down := 0, 0
+	for _, l := range seen.all {
+		if len(l) == 3 && l[0].y == l[2].y && l[1].x-l[0].x == 3 {
+			if l[1].y < l[0].y {
+				up++
+			} else {
+				down++
+			}
+		}
+	}
+	if up != 1 || down != 1 {
+		t.Errorf("%d arrows up and %d down, want one each", up, down)
+	}
+}
+
+// lines is a surface that only keeps its lines.
+type lines struct{ all [][]pt }
+
+func (l *lines) line(points []pt, _ paint, _ float64, _ []float64) { l.all = append(l.all, points) }
+func (l *lines) area([]pt, paint, float64)                         {}
+func (l *lines) text(pt, string, write)                            {}
+
+// The labels of a logarithmic axis are several, whatever it spans.
+func TestLogTicks(t *testing.T) {
+	for _, c := range []struct {
+		low, high float64
+		want      string
+	}{
+		{0.03, 3, "0.05 0.1 0.2 0.5 1 2"}, {0.03, 10, "0.03 0.1 0.3 1 3 10"}, {0.2, 0.9, "0.2 0.5"}, {1, 1e6, "1 10 100 1,000 10,000 100,000 1,000,000"}, {4, 4.5, "4.0 4.50"},
+	} {
+		var got []string
+		for _, tick := range logTicks(scale{low: c.low, high: c.high, log: true}, 6) {
+			got = append(got, tick.Label)
+		}
+		if text := strings.Join(got, " "); text != c.want {
+			t.Errorf("%g to %g: %s, want %s", c.low, c.high, text, c.want)
+		}
+	}
+}
+
 func TestThinKeepsPeaks(t *testing.T) {
 	var points []Point
 	for i := range 10_000 {

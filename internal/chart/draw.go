@@ -160,13 +160,45 @@ func (d *drawing) extentY() extent {
 				v = stacked[s.Stack][p.X]
 			}
 			e.add(v)
-			if p.Low != nil {
-				e.add(*p.Low)
-				e.add(*p.High)
+		}
+	}
+	// An interval may double the axis and no more: one that a single bad pass has blown up would flatten all else.
+	values := e
+	if d.Y.Zero {
+		values.add(0)
+	}
+	most := values.high - values.low
+	if most == 0 {
+		most = math.Abs(values.high)
+	}
+	for _, s := range d.Series {
+		for _, p := range s.Points {
+			if p.Low != nil && values.ok {
+				e.add(max(*p.Low, values.low-most))
+				e.add(min(*p.High, values.high+most))
 			}
 		}
 	}
 	return e
+}
+
+// interval is a bar with caps; where it goes on beyond the plot it ends in an arrow.
+func (d *drawing) interval(x float64, p Point, color paint) {
+	if p.Low == nil {
+		return
+	}
+	low, high := d.y.at(*p.Low), d.y.at(*p.High)
+	d.s.line([]pt{{x, low}, {x, high}}, color, 1.2, nil)
+	end := func(y float64, beyond bool, inwards float64) {
+		if beyond {
+			d.s.line([]pt{{x - 3, y + inwards}, {x, y}, {x + 3, y + inwards}}, color, 1.2, nil)
+			return
+		}
+		d.s.line([]pt{{x - 3, y}, {x + 3, y}}, color, 1.2, nil)
+	}
+	slack := (d.y.high - d.y.low) * 1e-9
+	end(low, *p.Low < d.y.low-slack, -5)
+	end(high, *p.High > d.y.high+slack, 5)
 }
 
 // overX draws lines and steps.
@@ -210,13 +242,7 @@ func (d *drawing) series(s Series) {
 			line = append(line, pt{at.x, line[len(line)-1].y})
 		}
 		line = append(line, at)
-		if p.Low != nil {
-			low, high := d.y.at(*p.Low), d.y.at(*p.High)
-			d.s.line([]pt{{at.x, low}, {at.x, high}}, paint(s.Style), 1.2, nil)
-			for _, end := range []float64{low, high} {
-				d.s.line([]pt{{at.x - 3, end}, {at.x + 3, end}}, paint(s.Style), 1.2, nil)
-			}
-		}
+		d.interval(at.x, p, paint(s.Style))
 	}
 	if len(line) > 1 {
 		d.stroke(line, s)
@@ -299,10 +325,7 @@ func (d *drawing) bars() {
 				tops[[2]int{column, place}] = base + p.Y
 			}
 			d.box(x0+gap/2, min(y0, y1), x0+wide-gap/2, max(y0, y1), s)
-			if p.Low != nil {
-				low, high, at := d.y.at(*p.Low), d.y.at(*p.High), x0+wide/2
-				d.s.line([]pt{{at, low}, {at, high}}, ink, 1.2, nil)
-			}
+			d.interval(x0+wide/2, p, ink)
 		}
 	}
 	zero := d.y.at(max(0, d.y.low))

@@ -141,8 +141,11 @@ func logTicks(s scale, places int) []Tick {
 	var out []Tick
 	decades := math.Log10(s.high) - math.Log10(s.low)
 	steps := []float64{1, 2, 5}
-	if decades*3 > float64(places) {
+	switch {
+	case decades*2 > float64(places):
 		steps = []float64{1}
+	case decades*3 > float64(places):
+		steps = []float64{1, 3}
 	}
 	every := max(1, int(math.Ceil(decades/float64(places))))
 	for d := int(math.Floor(math.Log10(s.low))); d <= int(math.Ceil(math.Log10(s.high))); d += every {

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -221,7 +222,11 @@ func (h *htmlPage) glance() {
 		w := &h.Workloads[wi]
 		for i := range w.Rows {
 			row := &w.Rows[i]
-			h.open("tr", "role", "row")
+			led := "alone"
+			if len(row.details) > 0 {
+				led = "led"
+			}
+			h.open("tr", "role", "row", "class", led)
 			h.open("th", "scope", "row", "role", "rowheader")
 			h.key(row.Run)
 			name := strings.TrimSpace(w.ID + " " + w.Name)
@@ -250,6 +255,7 @@ func (h *htmlPage) glance() {
 			}
 			h.element("td", strconv.Itoa(row.Passes), "role", "cell", "data-head", "passes")
 			h.close("tr")
+			h.details(row.details, notes)
 		}
 	}
 	h.close("tbody", "table")
@@ -258,6 +264,25 @@ func (h *htmlPage) glance() {
 	}
 	h.notes(notes)
 	h.close("section")
+}
+
+// details are the figures of a row that have no column, below it.
+func (h *htmlPage) details(figures []report.Figure, notes *footnotes) {
+	if len(figures) == 0 {
+		return
+	}
+	h.open("tr", "role", "row", "class", "more")
+	h.open("td", "colspan", strconv.Itoa(len(report.Columns())+2), "role", "cell")
+	for i, f := range figures {
+		if i > 0 {
+			h.text(" · ")
+		}
+		h.open("span")
+		h.text(f.Title + " ")
+		h.figure(f, notes)
+		h.close("span")
+	}
+	h.close("td", "tr")
 }
 
 // headOf is the head of a figure's column, with the unit that all its cells have; times have units of their own.
@@ -386,6 +411,7 @@ func (h *htmlPage) chart(c *chart.Chart) {
 	heads, lines := c.Table()
 	h.scroll("data of: " + c.Title)
 	h.open("table", "class", "data")
+	h.element("caption", "The data of: "+c.Title, "class", "unseen")
 	h.open("thead")
 	h.open("tr")
 	for _, head := range heads {
@@ -420,6 +446,7 @@ func (h *htmlPage) row(row *Row) {
 	h.element("p", strings.Join(about, " · "), "class", "foot")
 	h.scroll("all figures of " + row.Key)
 	h.open("table", "class", "figures")
+	h.element("caption", "All figures of "+row.Key, "class", "unseen")
 	h.open("thead")
 	h.open("tr")
 	for _, head := range []string{"figure", "value", "95 % interval", "field"} {
@@ -472,7 +499,7 @@ func (h *htmlPage) changes(w *Workload) {
 		}
 		caption := "What changed in " + row.Key
 		h.scroll(caption)
-		h.open("table")
+		h.open("table", "class", "changes")
 		h.open("caption")
 		h.text(caption + ", against A")
 		if len(row.Forced) > 0 {
@@ -505,7 +532,14 @@ func (h *htmlPage) changes(w *Workload) {
 				}
 				h.close("td")
 				if i > 0 {
-					h.element("td", strings.ReplaceAll(changeText(m.Changes[i-1]), " ", "\u00a0")) // on one line
+					change, p := changeText(m.Changes[i-1])
+					h.open("td")
+					h.text(strings.ReplaceAll(change, " ", "\u00a0")) // on one line
+					if p != "" {
+						h.text(" ")
+						h.element("small", strings.ReplaceAll(p, " ", "\u00a0"))
+					}
+					h.close("td")
 				}
 			}
 			h.close("tr")
@@ -529,24 +563,28 @@ func (h *htmlPage) named(w *Workload, key, name string) (title, unit string) {
 	return name, ""
 }
 
-func changeText(c compare.Change) string {
-	change := "–"
+// changeText is a change in percent, and how sure it is where it is one.
+func changeText(c compare.Change) (change, p string) {
+	change = "–"
 	if c.Percent != nil {
 		change = fmt.Sprintf("%+.1f %%", *c.Percent)
+		if math.Abs(*c.Percent) < 0.05 { // neither +0.0 nor -0.0
+			change = "0.0 %"
+		}
 	}
 	switch c.Verdict {
 	case compare.Differs:
 		if c.P != nil {
-			return change + fmt.Sprintf(" (p %.3f)", *c.P)
+			return change, fmt.Sprintf("(p %.3f)", *c.P)
 		}
 	case compare.Same:
-		return "~"
+		return "~", ""
 	case compare.Null:
-		return "–"
+		return "–", ""
 	case compare.TooFew, compare.Untold:
-		return change + " ?"
+		return change + " ?", ""
 	}
-	return change
+	return change, ""
 }
 
 // raised says where a flag was raised; all rows of a run are not listed one by one.

@@ -114,6 +114,8 @@ type Row struct {
 	Flags    []string        `json:"flags"`
 	Headline []report.Figure `json:"headline"` // the figures that every row has a place for
 	Figures  []report.Figure `json:"figures"`  // all, with what is not known and why
+
+	details []report.Figure // what the suite wants shown beside the headline
 }
 
 // Build makes the document. There are one to MaxRuns runs.
@@ -189,9 +191,28 @@ func (b *builder) notices() {
 	}
 	add("SIMULATED: these are numbers of the built-in simulator. They say nothing about any real model or machine.", report.Simulated)
 	add("QUICK: shorter shapes of the workloads. Never ranked, and not to be compared with full runs.", func(r *record.Result) bool { return r.Mode == "quick" })
-	add("PARTIAL: the run was stopped before its end.", func(r *record.Result) bool { return r.State == record.Partial })
+	for i, run := range b.runs {
+		if run.Result.State != record.Partial {
+			continue
+		}
+		text := "PARTIAL: the run was stopped before its end"
+		if missing := notReached(run.Result); len(missing) > 0 {
+			text += "; not reached: " + strings.Join(missing, ", ")
+		}
+		if len(b.runs) > 1 {
+			text = "Run " + letter(i) + ": " + text
+		}
+		b.r.Notices = append(b.r.Notices, text+".")
+	}
 	add("UNFINISHED: the run still went on when this was written, or was cut off.", func(r *record.Result) bool { return r.State == record.Running })
 	add("OWN SUITE: the suite is not one of this program's own; its numbers are not comparable with those of others.", func(r *record.Result) bool { return !r.Suite.Official && !report.Simulated(r) })
+}
+
+// notReached are the rows that a run was to have and has not.
+func notReached(r *record.Result) []string {
+	return slices.DeleteFunc(slices.Clone(r.Planned), func(key string) bool {
+		return slices.ContainsFunc(r.Rows, func(row record.Row) bool { return row.Key == key })
+	})
 }
 
 func (b *builder) about(i int) About {
@@ -218,9 +239,10 @@ func (b *builder) about(i int) About {
 	return a
 }
 
-// flagsOf groups flags by name.
+// flagsOf groups flags by name. Evidence that is not of all rows with the flag says of which it is.
 func flagsOf(r *record.Result) []Flag {
 	var out []Flag
+	seen := map[[2]string][]string{} // rows by flag and evidence
 	add := func(f record.Flag, row string) {
 		i := slices.IndexFunc(out, func(x Flag) bool { return x.Name == f.Name })
 		if i < 0 {
@@ -229,8 +251,11 @@ func flagsOf(r *record.Result) []Flag {
 		if !slices.Contains(out[i].Rows, row) {
 			out[i].Rows = append(out[i].Rows, row)
 		}
-		if f.Evidence != "" && !slices.Contains(out[i].Evidence, f.Evidence) {
-			out[i].Evidence = append(out[i].Evidence, f.Evidence)
+		if f.Evidence != "" {
+			if !slices.Contains(out[i].Evidence, f.Evidence) {
+				out[i].Evidence = append(out[i].Evidence, f.Evidence)
+			}
+			seen[[2]string{f.Name, f.Evidence}] = append(seen[[2]string{f.Name, f.Evidence}], row)
 		}
 	}
 	for _, f := range r.Flags {
@@ -239,6 +264,16 @@ func flagsOf(r *record.Result) []Flag {
 	for i := range r.Rows {
 		for _, f := range r.Rows[i].Flags {
 			add(f, r.Rows[i].Key)
+		}
+	}
+	for i := range out {
+		for n, evidence := range out[i].Evidence {
+			rows := seen[[2]string{out[i].Name, evidence}]
+			whole := slices.Contains(rows, "run")
+			missing := slices.ContainsFunc(out[i].Rows, func(row string) bool { return row != "run" && !slices.Contains(rows, row) })
+			if missing && !whole {
+				out[i].Evidence[n] = strings.Join(rows, ", ") + ": " + evidence
+			}
 		}
 	}
 	return out

@@ -11,12 +11,14 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/llm-speed/llm-speed/internal/compare"
 	"github.com/llm-speed/llm-speed/internal/record"
 	"github.com/llm-speed/llm-speed/internal/stats"
 )
@@ -358,6 +360,83 @@ func TestNoticesComeFirst(t *testing.T) {
 	}
 	if len(sheet.Warn) < 3 {
 		t.Errorf("the picture warns of %q", sheet.Warn)
+	}
+}
+
+// A run that was stopped says what it did not reach; each of several says it of itself.
+func TestNotReached(t *testing.T) {
+	stopped := made("b", 1)
+	stopped.State, stopped.Planned = record.Partial, []string{"W3/context=32768", "W6", "W7/users=3"}
+	alone := build(t, Options{}, read(stopped))
+	if want := "PARTIAL: the run was stopped before its end; not reached: W6, W7/users=3."; !slices.Contains(alone.Notices, want) {
+		t.Errorf("notices %q, want %q", alone.Notices, want)
+	}
+	both := build(t, Options{}, read(made("a", 1)), read(stopped))
+	if want := "Run B: PARTIAL: the run was stopped before its end; not reached: W6, W7/users=3."; !slices.Contains(both.Notices, want) {
+		t.Errorf("notices %q, want %q", both.Notices, want)
+	}
+	stopped.Planned = nil // of an earlier version
+	if got := build(t, Options{}, read(stopped)).Notices; !slices.Contains(got, "PARTIAL: the run was stopped before its end.") {
+		t.Errorf("notices %q", got)
+	}
+}
+
+// What the suite wants shown of a row stands below its headline, with the reason where it is not known.
+func TestDetailsAtAGlance(t *testing.T) {
+	r := made("a", 1)
+	for i := range r.Rows {
+		if r.Rows[i].ID == "W4" {
+			r.Rows[i].Reports = append(r.Rows[i].Reports, "aggregate_tps", "fairness")
+			r.Rows[i].Reasons = record.Reasons{"fairness": "one stream had no rate"}
+		}
+	}
+	page := html(t, build(t, Options{}, read(r)))
+	glance := page[strings.Index(page, `id="glance"`):]
+	glance = glance[:strings.Index(glance, "</section>")]
+	for _, want := range []string{`aggregate <data value="160">160.0 tok/s</data>`, "fairness –<sup>", "not known: one stream had no rate"} {
+		if !strings.Contains(glance, want) {
+			t.Errorf("at a glance it does not say %q", want)
+		}
+	}
+}
+
+// Evidence says of which rows it is, unless it is of all that have the flag.
+func TestEvidenceHasItsRows(t *testing.T) {
+	r := made("a", 1)
+	for i := range r.Rows {
+		r.Rows[i].Flags = nil
+	}
+	r.Flags = []record.Flag{{Name: "quick", Evidence: "asked for"}}
+	r.Rows[0].Flags = []record.Flag{{Name: "unstable", Evidence: "varies by 9 %"}, {Name: "quick", Evidence: "asked for"}, {Name: "errors", Evidence: "reset"}}
+	r.Rows[1].Flags = []record.Flag{{Name: "unstable", Evidence: "varies by 7 %"}, {Name: "errors", Evidence: "reset"}}
+	r.Rows[3].Flags = []record.Flag{{Name: "unstable", Evidence: "varies by 7 %"}}
+	got := map[string][]string{}
+	for _, f := range flagsOf(r) {
+		got[f.Name] = f.Evidence
+	}
+	want := map[string][]string{
+		"quick": {"asked for"}, "errors": {"reset"},
+		"unstable": {"W3/context=32768: varies by 9 %", "W3/context=65536, W4/batch=1: varies by 7 %"},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("evidence (-want +got):\n%s", d)
+	}
+}
+
+func TestChangeText(t *testing.T) {
+	for _, c := range []struct {
+		c         compare.Change
+		change, p string
+	}{
+		{compare.Change{Percent: is(-0.04), Verdict: compare.TooFew}, "0.0 % ?", ""},
+		{compare.Change{Percent: is(0.06), Verdict: compare.TooFew}, "+0.1 % ?", ""},
+		{compare.Change{Percent: is(-2.8), P: is(0.016), Verdict: compare.Differs}, "-2.8 %", "(p 0.016)"},
+		{compare.Change{Percent: is(-2.8), P: is(0.4), Verdict: compare.Same}, "~", ""},
+		{compare.Change{Verdict: compare.Null}, "–", ""},
+	} {
+		if change, p := changeText(c.c); change != c.change || p != c.p {
+			t.Errorf("%+v: %q %q, want %q %q", c.c, change, p, c.change, c.p)
+		}
 	}
 }
 

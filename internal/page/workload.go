@@ -127,7 +127,7 @@ func rowOf(run int, r *record.Row) Row {
 	if r.Status != record.OK {
 		return out
 	}
-	out.Headline = report.Figures(*r, report.Columns())
+	out.Headline, out.details = report.Figures(*r, report.Columns()), report.Details(*r)
 	// What the suite wants shown comes first, then all else that is known.
 	out.Figures = report.Figures(*r, append(slices.Clone(r.Reports), report.FigureNames(*r)...))
 	return out

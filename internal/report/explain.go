@@ -57,20 +57,6 @@ func Explain(w io.Writer, r *record.Result, row, metric string, load Loader, sty
 	return p.err
 }
 
-// Explained lists the figures of a row that Explain knows: name, and title with unit.
-func Explained(row *record.Row) []Fact {
-	v := view(*row)
-	var out []Fact
-	for _, name := range v.figures() {
-		text := v.look(name).Title
-		if unit := v.look(name).Unit; unit != "" {
-			text = strings.TrimSpace(text + ", " + unit)
-		}
-		out = append(out, Fact{Name: name, Text: text})
-	}
-	return out
-}
-
 // facts splits what is said in several parts into parts that a line is not broken in.
 func facts(parts ...string) []string { return strings.Split(join(separator, parts...), separator) }
 

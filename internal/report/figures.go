@@ -96,6 +96,16 @@ func (r rowView) estimated(name string) string {
 	return ""
 }
 
+// Details are a row's figures that its suite wants shown and that have no column.
+func Details(row record.Row) []Figure {
+	r := view(row)
+	var out []Figure
+	for _, v := range r.details(columns()) {
+		out = append(out, r.figure(v))
+	}
+	return out
+}
+
 // UnitText shows a value with its unit: "33.2 ms", "87.3 %" of a fraction, "8,421 tok/s".
 func UnitText(v float64, unit string) string { return withUnit(v, unit) }
 

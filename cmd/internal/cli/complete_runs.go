@@ -222,10 +222,21 @@ func (a *app) tabMetrics(t typed) offer {
 		return offer{}
 	}
 	var o offer
-	for _, f := range report.Explained(&row) {
-		o.values = append(o.values, described(f.Name, f.Text))
-	}
+	o.values = figureValues(row)
 	return o
+}
+
+// figureValues are the figures of a row, with their titles and units.
+func figureValues(row record.Row) []cobra.Completion {
+	var values []cobra.Completion
+	for _, name := range report.FigureNames(row) {
+		text := ""
+		if f := report.Figures(row, []string{name}); len(f) > 0 {
+			text = strings.Join(nonEmpty(f[0].Title, f[0].Unit), ", ")
+		}
+		values = append(values, described(name, text))
+	}
+	return values
 }
 
 // tabLimits offers metrics for --fail-if; the limit itself is the user's.
@@ -241,8 +252,8 @@ func (a *app) tabLimits(t typed) offer {
 			continue
 		}
 		for i := range saved.Result.Rows {
-			for _, f := range report.Explained(&saved.Result.Rows[i]) {
-				if v := lead + described(f.Name, f.Text); !slices.ContainsFunc(o.values, func(x cobra.Completion) bool { return sameValue(x, v) }) {
+			for _, v := range figureValues(saved.Result.Rows[i]) {
+				if v := lead + v; !slices.ContainsFunc(o.values, func(x cobra.Completion) bool { return sameValue(x, v) }) {
 					o.values = append(o.values, v)
 				}
 			}

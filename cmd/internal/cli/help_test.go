@@ -199,8 +199,9 @@ func TestExamplesParse(t *testing.T) {
 }
 
 var (
-	fence = regexp.MustCompile("(?ms)^```[a-z]*\n(.*?)^```")
-	span  = regexp.MustCompile("`([^`\n]+)`")
+	fence    = regexp.MustCompile("(?ms)^```[a-z]*\n(.*?)^```")
+	indented = regexp.MustCompile(`(?m)^    (llm-speed .*)$`)
+	span     = regexp.MustCompile("`([^`\n]+)`")
 )
 
 // Commands and flags that the documents name exist.
@@ -239,6 +240,9 @@ func TestDocumentsNameRealFlags(t *testing.T) {
 			for line := range strings.Lines(m[1]) {
 				check(file, strings.TrimSpace(strings.ReplaceAll(line, "go run ./cmd/llm-speed", "llm-speed")), false)
 			}
+		}
+		for _, m := range indented.FindAllStringSubmatch(string(b), -1) {
+			check(file, m[1], false)
 		}
 		for _, m := range span.FindAllStringSubmatch(fence.ReplaceAllString(string(b), ""), -1) {
 			check(file, m[1], strings.Contains(m[1], " --"))
