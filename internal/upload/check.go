@@ -3,6 +3,7 @@ package upload
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -58,6 +59,9 @@ func (b *Body) check() error {
 			return fmt.Errorf("%s: %w", f.name, errField)
 		}
 	}
+	if err := lists(reflect.ValueOf(b).Elem(), ""); err != nil {
+		return err
+	}
 	if len(b.Rows) > maxRows || len(b.Planned) > maxRows {
 		return fmt.Errorf("%d rows; the most is %d", max(len(b.Rows), len(b.Planned)), maxRows)
 	}
@@ -70,6 +74,40 @@ func (b *Body) check() error {
 		return fmt.Errorf("simulated numbers are never rankable")
 	}
 	return b.texts()
+}
+
+// lists refuses a null where a list or a map stands: it is written as an empty one.
+func lists(v reflect.Value, at string) error {
+	switch v.Kind() {
+	case reflect.Slice, reflect.Map:
+		if v.IsNil() {
+			return fmt.Errorf("%s is null", strings.TrimPrefix(at, "."))
+		}
+		if v.Kind() == reflect.Slice {
+			for i := range v.Len() {
+				if err := lists(v.Index(i), at); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		for _, key := range v.MapKeys() {
+			if err := lists(v.MapIndex(key), at); err != nil {
+				return err
+			}
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if err := lists(v.Field(i), at+"."+v.Type().Field(i).Tag.Get("json")); err != nil {
+				return err
+			}
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			return lists(v.Elem(), at)
+		}
+	}
+	return nil
 }
 
 func (r *Row) check() error {

@@ -83,6 +83,11 @@ func (d Document) check(bare bool) error {
 	if bare {
 		return nil
 	}
+	for _, f := range []string{d.FP, d.FPSalt} {
+		if f != "" && !hex64.MatchString(f) { // capitals would be the same number
+			return fmt.Errorf("%w: fp and fp_salt are not 64 hex digits each", seal.ErrBad)
+		}
+	}
 	return seal.CheckCommit(d.FP, d.FPSalt, b.FPCommit)
 }
 

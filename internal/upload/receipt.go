@@ -2,6 +2,7 @@ package upload
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strconv"
@@ -85,6 +86,10 @@ func OpenReceipt(file []byte, key string) (Signed, error) {
 	var names []string
 	for _, sig := range list {
 		names = append(names, sig.Name)
+		// Bits that decoding passes over could be flipped.
+		if _, err := base64.StdEncoding.Strict().DecodeString(sig.Base64); err != nil {
+			return Signed{}, fmt.Errorf("%w: the receipt's signature is no base64", seal.ErrBad)
+		}
 	}
 	s.By = strings.Join(names, ", ")
 	if unverified != nil {

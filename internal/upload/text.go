@@ -20,7 +20,7 @@ var unfit = []*regexp.Regexp{
 	regexp.MustCompile(`\S@\S+\.\S`),
 	regexp.MustCompile(`(?i)\b(?:sk|pk|gsk|csk|xai|hf|ghp|fw|key|token)[-_][a-z0-9_-]{10,}`),
 	regexp.MustCompile(`(?i)\b(?:bearer|authorization|api[-_]?key|password|passwd|secret)\b`),
-	regexp.MustCompile(`\b\d{1,3}(?:\.\d{1,3}){3}\b`),
+	regexp.MustCompile(`(?:^|[^0-9.])\d{1,3}(?:\.\d{1,3}){3}(?:[^0-9.]|$)`),
 }
 
 // opaque is a run of letters and digits long enough to be a key.
