@@ -189,19 +189,21 @@ func (b *Body) texts() error {
 			delete(m, f[1])
 		}
 	}
-	return names(doc, "")
+	return names(doc, "", map[string]bool{})
 }
 
-func names(v any, at string) error {
+// names checks the texts below v. seen are those that were found good before: columns repeat theirs.
+func names(v any, at string, seen map[string]bool) error {
 	switch t := v.(type) {
 	case nil:
 	case string:
-		if !fits(t) {
+		if !seen[t] && !fits(t) {
 			return fmt.Errorf("%s holds a text that is no name", strings.TrimPrefix(at, "."))
 		}
+		seen[t] = true
 	case []any:
 		for _, x := range t {
-			if err := names(x, at); err != nil {
+			if err := names(x, at, seen); err != nil {
 				return err
 			}
 		}
@@ -210,7 +212,7 @@ func names(v any, at string) error {
 			if !fits(key) {
 				return fmt.Errorf("%s has a key that is no name", strings.TrimPrefix(at, "."))
 			}
-			if err := names(x, at+"."+key); err != nil {
+			if err := names(x, at+"."+key, seen); err != nil {
 				return err
 			}
 		}
