@@ -295,12 +295,13 @@ type Metric struct {
 type Samples struct {
 	Pass      []int64  `json:"pass"`
 	Release   []int64  `json:"release"`    // number of the pass's first request that was released with it
-	At        []*int64 `json:"at_ns"`      // when it was sent, from the first one of its pass
+	At        []*int64 `json:"at_ns"`      // when it was sent, from the first one of its release
 	Queue     []*int64 `json:"queue_ns"`   // from when it was due to when it was sent
 	TTFB      []*int64 `json:"ttfb_ns"`    // first byte
 	TTFT      []*int64 `json:"ttft_ns"`    // first text: t_1
 	TTFA      []*int64 `json:"ttfa_ns"`    // first text that is no reasoning
 	Last      []*int64 `json:"last_ns"`    // last text: t_L
+	Text      []*int64 `json:"text_ns"`    // from first text to last: t_L - t_1, rounded by itself where the others are
 	End       []*int64 `json:"end_ns"`     //
 	MaxGap    []*int64 `json:"max_gap_ns"` //
 	Stalls    []*int64 `json:"stalls"`
@@ -321,7 +322,7 @@ type Samples struct {
 	MaxCached    []*int64 `json:"max_cached"`   // that a perfect prefix cache could have hit
 	Finish       []string `json:"finish"`
 
-	DecodeOK      []bool   `json:"decode_stands"` // window_millitokens over last_ns - ttft_ns is a decode rate
+	DecodeOK      []bool   `json:"decode_stands"` // window_millitokens over text_ns is a decode rate
 	PrefillFrom   []string `json:"prefill_from"`  // server, estimated, or empty where there is no prefill rate
 	PrefillTokens []*int64 `json:"server_prefill_tokens"`
 	PrefillTime   []*int64 `json:"server_prefill_ns"`

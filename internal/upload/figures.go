@@ -38,10 +38,10 @@ func (r *Row) Figures() Figures {
 	return Figures{
 		TTFTms: each(func(i int) (float64, bool) { return ms(c.TTFT[i]) }), TTFAms: each(func(i int) (float64, bool) { return ms(c.TTFA[i]) }),
 		DecodeTPS: each(func(i int) (float64, bool) {
-			if !c.DecodeOK[i] || c.Last[i] == nil || c.TTFT[i] == nil {
+			if !c.DecodeOK[i] || c.Text[i] == nil {
 				return 0, false
 			}
-			return rate(c.WindowTokens[i], 1e3, *c.Last[i]-*c.TTFT[i])
+			return rate(c.WindowTokens[i], 1e3, *c.Text[i])
 		}),
 		PrefillTPS: over(r.prefill), Wallms: over(c.wall), HitRate: over(c.hits),
 		AggregateTPS: r.overBatches(good, func(b *Batch) (float64, bool) {
@@ -142,7 +142,7 @@ func (c *Samples) wall(pass []int) (float64, bool) {
 	return float64(wall) / 1e6, true
 }
 
-// between is the time from the first send of some requests to their last text.
+// between is the time from the first send of some requests of one release to their last text.
 func (c *Samples) between(streams []int64) (begin, end int64, ok bool) {
 	for n, s := range streams {
 		if c.At[s] == nil || c.Last[s] == nil {

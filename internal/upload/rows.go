@@ -91,10 +91,18 @@ func (p *preparing) metric(m record.Metric, passes int) Metric {
 func (p *preparing) samples(list []record.Sample) (Samples, int64) {
 	var c Samples
 	c.eachColumn(func(_ string, column any) { empty(column) })
-	began := map[int]int64{} // when the first request of a pass was sent
-	for _, s := range list {
-		if at, ok := began[s.Pass]; s.SendNS > 0 && (!ok || s.SendNS < at) {
-			began[s.Pass] = s.SendNS
+	type release struct{ pass, first int }
+	of := func(s *record.Sample) release {
+		if s.Inputs == nil {
+			return release{s.Pass, s.Stream}
+		}
+		return release{s.Pass, s.Inputs.Release}
+	}
+	began := map[release]int64{} // when its first request was sent
+	for i := range list {
+		s := &list[i]
+		if at, ok := began[of(s)]; s.SendNS > 0 && (!ok || s.SendNS < at) {
+			began[of(s)] = s.SendNS
 		}
 	}
 	passes := map[int]bool{}
@@ -104,7 +112,7 @@ func (p *preparing) samples(list []record.Sample) (Samples, int64) {
 			continue
 		}
 		passes[s.Pass] = true
-		p.add(&c, s, began[s.Pass])
+		p.add(&c, s, began[of(s)])
 	}
 	return c, int64(len(passes))
 }
@@ -126,7 +134,7 @@ func (p *preparing) add(c *Samples, s *record.Sample, began int64) {
 	c.At, c.Queue = append(c.At, since(s.SendNS, began)), append(c.Queue, since(s.SendNS, s.SchedNS))
 	c.TTFB, c.TTFT = append(c.TTFB, since(s.FirstByteNS, s.SendNS)), append(c.TTFT, since(s.FirstNS, s.SendNS))
 	c.TTFA, c.Last = append(c.TTFA, since(s.AnswerNS, s.SendNS)), append(c.Last, since(s.LastNS, s.SendNS))
-	c.End = append(c.End, since(s.EndNS, s.SendNS))
+	c.Text, c.End = append(c.Text, since(s.LastNS, s.FirstNS)), append(c.End, since(s.EndNS, s.SendNS))
 	c.MaxGap, c.Stalls, c.ReadLag = append(c.MaxGap, p.ms(s.MaxGapMs)), append(c.Stalls, whole(s.Stalls)), append(c.ReadLag, p.ms(&s.ReadLagMs))
 	from := ""
 	for _, n := range []struct {
@@ -187,7 +195,7 @@ func (c *Samples) eachColumn(do func(name string, column any)) {
 		name string
 		to   any
 	}{
-		{"pass", &c.Pass}, {"release", &c.Release}, {"at_ns", &c.At}, {"queue_ns", &c.Queue}, {"ttfb_ns", &c.TTFB}, {"ttft_ns", &c.TTFT}, {"ttfa_ns", &c.TTFA}, {"last_ns", &c.Last},
+		{"pass", &c.Pass}, {"release", &c.Release}, {"at_ns", &c.At}, {"queue_ns", &c.Queue}, {"ttfb_ns", &c.TTFB}, {"ttft_ns", &c.TTFT}, {"ttfa_ns", &c.TTFA}, {"last_ns", &c.Last}, {"text_ns", &c.Text},
 		{"end_ns", &c.End}, {"max_gap_ns", &c.MaxGap}, {"stalls", &c.Stalls}, {"read_lag_ns", &c.ReadLag}, {"prompt", &c.Prompt}, {"cached", &c.Cached}, {"output", &c.Output},
 		{"reasoning", &c.Reasoning}, {"from", &c.From}, {"events", &c.Events}, {"reads", &c.Reads}, {"events_merged", &c.Merged}, {"first_millitokens", &c.FirstTokens},
 		{"window_millitokens", &c.WindowTokens}, {"asked_output", &c.AskedOutput}, {"asked_prompt", &c.AskedPrompt}, {"max_cached", &c.MaxCached}, {"finish", &c.Finish},

@@ -130,6 +130,7 @@ func (a *app) keys(t target) []string {
 	}
 	if reg, err := registry(); err == nil {
 		for _, spec := range reg.Specs() {
+			list = append(list, a.Env(strings.ToUpper(strings.ReplaceAll(spec.Name, "-", "_"))+"_API_KEY"))
 			for _, o := range spec.Options {
 				if !o.Secret {
 					continue
