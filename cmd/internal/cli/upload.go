@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -216,8 +218,18 @@ func (a *app) showUpload(st *store.Store, ref string, f uploadFlags) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.Stdout.Write(append(text, '\n'))
+	_, err = a.Stdout.Write(append(onOneLine(text), '\n'))
 	return err
+}
+
+// onOneLine takes the line breaks out of the lists of a document that hold numbers and texts alone: they are long columns.
+func onOneLine(indented []byte) []byte {
+	lists := regexp.MustCompile(`\[\n[^\[\]{}]*\]`)
+	breaks := regexp.MustCompile(`\n *`)
+	return lists.ReplaceAllFunc(indented, func(list []byte) []byte {
+		list = breaks.ReplaceAll(list, []byte(" "))
+		return append(append([]byte("["), bytes.TrimSpace(list[1:len(list)-1])...), ']')
+	})
 }
 
 // shownDocument is a document as people read it.

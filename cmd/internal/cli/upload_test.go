@@ -391,3 +391,71 @@ func receipts(t *testing.T, i *inside, e upload.Entry) {
 		t.Errorf("it supersedes %q, %v", b.Supersedes, err)
 	}
 }
+
+// TestUploadResumed: the document of a run that went on takes the place of the one that was queued, and is of the same kind.
+func TestUploadResumed(t *testing.T) {
+	i := &inside{t: t, root: t.TempDir(), may: exitFailed}
+	backing, err := sim.Start(t.Context(), sim.Options{Profile: sim.Profiles()[0]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer backing.Close()
+	to, err := url.Parse(backing.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(to)
+	proxy.FlushInterval, proxy.ModifyResponse = -1, func(r *http.Response) error { r.Header.Del("Server"); return nil }
+	var failing atomic.Bool
+	failing.Store(true)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		if failing.Load() && len(body) > 4000 { // W2's prompts, not W1's
+			http.Error(w, `{"error":{"message":"not now"}}`, http.StatusInternalServerError)
+			return
+		}
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		proxy.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	q := upload.OpenQueue(filepath.Join(i.root, "data"))
+	only := func() upload.Entry {
+		t.Helper()
+		list, err := q.List()
+		if err != nil || len(list) != 1 || list[0].Err != nil {
+			t.Fatalf("%+v, %v\n%s", list, err, i.out.String())
+		}
+		return list[0]
+	}
+	statuses := func(e upload.Entry) string {
+		text := ""
+		for _, row := range e.Body.Rows {
+			text += row.Key + " " + row.Status + ", "
+		}
+		return text
+	}
+	i.do("bench", "--no-sandbox", "--quick", "--workload", "W1,W2", "--repeats", "1", "--backend", "openai-compatible", "--url", server.URL)
+	first := only()
+	if got := statuses(first); got != "W1 ok, W2 failed, " || first.Body.Anonymous {
+		t.Errorf("%s\n%s", got, i.out.String())
+	}
+	i.do("upload", "--anon", first.RunID)
+	failing.Store(false)
+	i.do("bench", "--no-sandbox", "--resume", first.RunID, "--url", server.URL)
+	second := only()
+	if got := statuses(second); got != "W1 ok, W2 ok, " || second.RunID != first.RunID || second.Document.ID() == first.Document.ID() || !second.Body.Anonymous {
+		t.Errorf("%s, anonymous %v\n%s", got, second.Body.Anonymous, i.out.String())
+	}
+	// A run that is held back stays that.
+	failing.Store(true)
+	time.Sleep(time.Second) // ids have seconds
+	i.do("bench", "--no-sandbox", "--quick", "--workload", "W1,W2", "--repeats", "1", "--backend", "openai-compatible", "--url", server.URL, "--no-upload")
+	failing.Store(false)
+	i.do("bench", "--no-sandbox", "--resume", "last", "--url", server.URL)
+	if only().RunID != first.RunID || !strings.Contains(i.out.String(), "it was held back before") {
+		t.Errorf("%s", i.out.String())
+	}
+}

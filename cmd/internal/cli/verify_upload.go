@@ -42,6 +42,9 @@ func (a *app) verifyUpload(name string, file []byte) error {
 	case b.FPCommit == "":
 		beside = "none"
 	}
+	if b.Simulated {
+		a.outf("SIMULATED: these are numbers of the built-in simulator. They say nothing about any real model or machine.\n")
+	}
 	a.outf("good document %s\n  run        %s\n  of         %s\n", d.ID(), run, strings.Join(nonEmpty(b.Backend.Name, b.Model.Name, b.Model.Quant), " "))
 	if k := kinds(b); k != "" {
 		a.outf("  kind       %s\n", k)
