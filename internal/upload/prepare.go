@@ -245,8 +245,11 @@ func (p *preparing) model() Model {
 			out.QuantTypes[name] = *v
 		}
 	}
-	if p.Anonymous && m.Format != "" {
-		out.Ref = "" // the name of a file here
+	if p.Anonymous && m.Format != "" { // both are the name of a file here, which its owner gave it
+		out.Ref = ""
+		if out.Digest != "" {
+			out.Name = ""
+		}
 	}
 	return out
 }

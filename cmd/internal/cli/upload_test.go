@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/llm-speed/llm-speed/internal/record"
@@ -187,6 +188,7 @@ func TestUploadLeaksNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			validUpload(t, d)
 			found[strings.Join(append(more, id), " ")] = string(d.Envelope.Payload)
 			if more == nil && out != string(text) {
 				t.Errorf("%s: what is shown is not what is queued", id)
@@ -211,6 +213,22 @@ func TestUploadLeaksNothing(t *testing.T) {
 				t.Errorf("%q stands in %s: …%s…", mark, where, text[max(0, at-120):min(len(text), at+80)])
 			}
 		}
+	}
+}
+
+// validUpload holds a document to the published schema.
+func validUpload(t *testing.T, d upload.Document) {
+	t.Helper()
+	schema, err := jsonschema.NewCompiler().Compile(filepath.Join("..", "..", "..", "docs", "schema", "upload-v1.schema.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(d.Envelope.Payload))
+	if err == nil {
+		err = schema.Validate(doc)
+	}
+	if err != nil {
+		t.Errorf("%s: %v", d.ID(), err)
 	}
 }
 
@@ -241,6 +259,7 @@ func TestUploadFigures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			validUpload(t, d)
 			if !b.Simulated || b.Rankable {
 				t.Error("the document does not say that it is simulated")
 			}
@@ -431,6 +450,7 @@ func TestUploadResumed(t *testing.T) {
 		return list[0]
 	}
 	statuses := func(e upload.Entry) string {
+		validUpload(t, e.Document)
 		text := ""
 		for _, row := range e.Body.Rows {
 			text += row.Key + " " + row.Status + ", "

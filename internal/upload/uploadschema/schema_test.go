@@ -118,3 +118,28 @@ func TestWrongDocumentsAreNot(t *testing.T) {
 		}
 	}
 }
+
+// TestDocs: docs/upload.md names every field that can leave the machine.
+func TestDocs(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "upload.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema, err := JSONSchema("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		Defs map[string]struct{ Properties map[string]any } `json:"$defs"`
+	}
+	if err := json.Unmarshal(schema, &doc); err != nil || len(doc.Defs) < 15 {
+		t.Fatalf("%d types, %v", len(doc.Defs), err)
+	}
+	for name, def := range doc.Defs {
+		for field := range def.Properties {
+			if !bytes.Contains(text, []byte("`"+field+"`")) && !bytes.Contains(text, []byte("`"+field+"[]`")) && !bytes.Contains(text, []byte("."+field+"`")) && !bytes.Contains(text, []byte("."+field+"[]`")) {
+				t.Errorf("docs/upload.md does not name %s of %s", field, name)
+			}
+		}
+	}
+}
