@@ -37,6 +37,8 @@ var allowed = map[string][]string{
 	"internal/identity":            {"internal/hw"},
 	"internal/compare":             {"internal/record", "internal/report", "internal/stats"},
 	"internal/store":               {"internal/filelock", "internal/record", "internal/seal", "internal/stream"},
+	"internal/upload":              {"internal/hw", "internal/record", "internal/seal", "internal/stats", "internal/store"},
+	"internal/upload/uploadschema": {"internal/record/recordschema", "internal/upload"},
 	"internal/report":              {"internal/record", "internal/stream", "internal/stats"},
 	"internal/sim":                 {"internal/chat"},
 	"builtins":                     {"internal/chat"},
@@ -92,6 +94,7 @@ var thirdParty = map[string][]string{
 	"github.com/sigstore":           {"manifest", "manifest/manifesttest"},
 	"golang.org/x/image":            {"internal/chart"},
 	"github.com/secure-systems-lab": {"internal/seal"},
+	"golang.org/x/mod":              {"internal/upload"},
 	"os/exec":                       {"internal/proc", "internal/sandbox", "cmd/internal/cli"},
 }
 

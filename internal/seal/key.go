@@ -38,6 +38,12 @@ func Derived(derive Derive, runID string) Material {
 	return m
 }
 
+// Unlinkable is the material of a run's anonymous document: derived like that of the run, so that it can be withdrawn too, and
+// without the secret nothing ties it to the run's own.
+func Unlinkable(derive Derive, runID string) Material {
+	return Derived(func(salt, info string) [32]byte { return derive(salt, "anonymous/"+info) }, runID)
+}
+
 // Forgotten is random material that nobody can make again once it is dropped: nobody can withdraw with it.
 func Forgotten() Material {
 	var seed [32]byte

@@ -51,7 +51,7 @@ func (r *Run) Document() ([]byte, error) { return readDocument(filepath.Join(r.d
 func (s *Saved) Document() ([]byte, error) { return readDocument(s.Path) }
 
 func readDocument(path string) ([]byte, error) {
-	b, err := readBounded(path, maxResult)
+	b, err := ReadBounded(path, maxResult)
 	if err != nil {
 		return nil, fmt.Errorf("result %s: %w", path, err)
 	}
@@ -61,7 +61,7 @@ func readDocument(path string) ([]byte, error) {
 // ReadFile gives one of the files beside the run's document. The error is fs.ErrNotExist where there is none.
 func (s *Saved) ReadFile(name string) ([]byte, error) {
 	path := filepath.Join(filepath.Dir(s.Path), name)
-	b, err := readBounded(path, maxBeside)
+	b, err := ReadBounded(path, maxBeside)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
@@ -73,8 +73,8 @@ func (r *Run) ReadFile(name string) ([]byte, error) {
 	return (&Saved{Path: filepath.Join(r.dir, resultName)}).ReadFile(name)
 }
 
-// readBounded reads a regular file of bounded size. It waits for no pipe.
-func readBounded(path string, most int64) ([]byte, error) {
+// ReadBounded reads a regular file of bounded size. It waits for no pipe.
+func ReadBounded(path string, most int64) ([]byte, error) {
 	if info, err := os.Stat(path); err != nil {
 		return nil, err
 	} else if !info.Mode().IsRegular() {
@@ -130,7 +130,7 @@ func importedAt(dir string) *Import {
 		return nil
 	}
 	var mark Import
-	if b, err := readBounded(path, maxBeside); err != nil || json.Unmarshal(b, &mark) != nil {
+	if b, err := ReadBounded(path, maxBeside); err != nil || json.Unmarshal(b, &mark) != nil {
 		return &Import{}
 	}
 	return &mark

@@ -55,7 +55,6 @@ func (b *benchRun) run(ctx context.Context) error {
 	}
 	b.aboutMachine(&opt, folder)
 	b.view.say("%s %s on %s, run %s", b.suite.Name, b.suite.Version, b.spec.Title, folder.ID())
-	b.view.say("not uploaded: there is no board to upload to yet")
 	result, err := engine.Run(ctx, opt)
 	b.view.close()
 	if b.old == nil && neverBegan(ctx, result, err) {
@@ -74,7 +73,7 @@ func (b *benchRun) run(ctx context.Context) error {
 		}
 		b.errf("%s\n", save.told(result, folder.Dir()))
 		if !save.behind {
-			b.sealed(folder)
+			b.sealed(folder, result)
 		}
 	}
 	return b.verdict(ctx, result, err)

@@ -90,7 +90,7 @@ Every number can be explained down to the bytes that it was read from.`,
 		_, err := fmt.Fprint(cmd.OutOrStderr(), usage(cmd, a.helpWidth()))
 		return err
 	})
-	root.AddCommand(a.bench(), a.detect(), a.listModels(), a.runs(), a.compareCmd(), a.reportCmd(), a.explain(), a.sealCmd(), a.verifyCmd(), a.suite(), a.calibrate(), a.sim(), a.version(), a.guard(), a.worker(), a.selfUpdate(), a.manifestCmd())
+	root.AddCommand(a.bench(), a.detect(), a.listModels(), a.runs(), a.compareCmd(), a.reportCmd(), a.explain(), a.sealCmd(), a.verifyCmd(), a.uploadCmd(), a.suite(), a.calibrate(), a.sim(), a.version(), a.guard(), a.worker(), a.selfUpdate(), a.manifestCmd())
 	root.AddCommand(a.man())
 	root.InitDefaultHelpCmd()
 	a.completion(root)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +22,10 @@ var updateStories = flag.Bool("update", false, "write what the stories' cmp line
 
 // TestMain lets the stories in testdata run this program as a user does: as a process of its own.
 func TestMain(m *testing.M) {
+	// Workers that a command starts in this process are this binary again; without this each would run all tests.
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "internal-") {
+		os.Exit(Main(OS()))
+	}
 	testscript.Main(m, map[string]func(){"llm-speed": func() { os.Exit(Main(OS())) }})
 }
 

@@ -77,6 +77,9 @@ func (a *app) removeRuns(refs []string, yes bool) error {
 			failed = append(failed, err)
 			continue
 		}
+		if err := queueOf(st).Erase(id); err != nil { // nobody uploads what they have removed
+			failed = append(failed, fmt.Errorf("the run is removed, what of it was queued for upload is not: %w", err))
+		}
 		a.outf("removed %s\n", id)
 	}
 	return errors.Join(failed...)

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/llm-speed/llm-speed/internal/identity"
+	"github.com/llm-speed/llm-speed/internal/record"
 	"github.com/llm-speed/llm-speed/internal/seal"
 	"github.com/llm-speed/llm-speed/internal/store"
 )
@@ -25,16 +26,8 @@ func (a *app) material(st *store.Store, runID string, forget bool) (seal.Materia
 }
 
 // sealRun seals the document of a run as it is on the disk, and gives the seal.
-func (a *app) sealRun(run *store.Run, forget bool) (seal.Envelope, error) {
-	st, err := a.store()
-	if err != nil {
-		return seal.Envelope{}, err
-	}
+func sealRun(run *store.Run, m seal.Material) (seal.Envelope, error) {
 	doc, err := run.Document()
-	if err != nil {
-		return seal.Envelope{}, err
-	}
-	m, err := a.material(st, run.ID(), forget)
 	if err != nil {
 		return seal.Envelope{}, err
 	}
@@ -45,14 +38,24 @@ func (a *app) sealRun(run *store.Run, forget bool) (seal.Envelope, error) {
 	return e, run.SaveFile(store.SealFile, e.Encode())
 }
 
-// sealed seals the run that has ended and says so. A run that can't be sealed is as good as it was.
-func (b *benchRun) sealed(run *store.Run) {
-	e, err := b.sealRun(run, b.flags.forgetKey)
+// sealed seals the run that has ended, queues what of it would be uploaded, and says so. A run with which that fails is as
+// good as it was.
+func (b *benchRun) sealed(run *store.Run, r *record.Result) {
+	st, err := b.store()
+	var m seal.Material
+	if err == nil {
+		m, err = b.material(st, run.ID(), b.flags.forgetKey)
+	}
 	if err != nil {
-		b.warn("not sealed: %v; llm-speed seal %s tries again", err, run.ID())
+		b.warn("not sealed, and not queued for upload: %v; llm-speed seal %s tries again", err, run.ID())
 		return
 	}
-	b.errf("sealed: %s\n", e.ID())
+	if e, err := sealRun(run, m); err != nil {
+		b.warn("not sealed: %v; llm-speed seal %s tries again", err, run.ID())
+	} else {
+		b.errf("sealed: %s\n", e.ID())
+	}
+	b.queued(run, r, m)
 }
 
 func (a *app) sealCmd() *cobra.Command {
@@ -101,7 +104,15 @@ func (a *app) sealSaved(ref, out string, forget, again bool) error {
 	case err == nil && fits != nil && !again, err != nil && !errors.Is(err, fs.ErrNotExist) && !again:
 		return fail(exitVerify, "llm-speed seal "+run.ID()+" --again   (seals the run as it is now)", fmt.Errorf("run %s has a seal that is not good: %w", run.ID(), errors.Join(err, fits)))
 	default:
-		if e, err = a.sealRun(run, forget); err != nil {
+		st, err := a.store()
+		if err != nil {
+			return err
+		}
+		m, err := a.material(st, run.ID(), forget)
+		if err != nil {
+			return err
+		}
+		if e, err = sealRun(run, m); err != nil {
 			return err
 		}
 		a.errf("sealed %s: %s\n", run.ID(), e.ID())

@@ -15,26 +15,31 @@ import (
 	"github.com/llm-speed/llm-speed/internal/report"
 	"github.com/llm-speed/llm-speed/internal/seal"
 	"github.com/llm-speed/llm-speed/internal/store"
+	"github.com/llm-speed/llm-speed/internal/upload"
 )
 
 // maxSealed bounds a file that verify takes into memory: a result of the largest size, in base64, with its seal.
 const maxSealed = 360 << 20
 
 func (a *app) verifyCmd() *cobra.Command {
-	return &cobra.Command{
+	var key string
+	cmd := &cobra.Command{
 		Use: "verify FILE|RUN", Short: "Check the seal of a result, offline, and say what it proves",
 		Long: `Check the seal of a result. It needs no network and trusts nobody.
 
-FILE is what seal -o or runs export wrote, a run's seal.json, or a result.json with its seal.json
-beside it; RUN is a run's id or the beginning of it, "last", or "last~1".
+FILE is what seal -o or runs export wrote, a run's seal.json, a result.json with its seal.json beside
+it, what upload --dry-run wrote, or a receipt; RUN is a run's id or the beginning of it, "last", or
+"last~1": its receipt is checked too, where it has one.
 
 Exit code 5 where a seal is not good, 1 where there is none.`,
 		Example: `  llm-speed verify last
   llm-speed verify result.seal.json
   llm-speed verify runs.tar`,
 		Args: between(1, 1),
-		RunE: func(_ *cobra.Command, args []string) error { return a.verify(args[0]) },
+		RunE: func(_ *cobra.Command, args []string) error { return a.verify(args[0], key) },
 	}
+	cmd.Flags().StringVar(&key, "service-key", "", "public `KEY` that a receipt is to be signed with, as name+1234abcd+AbC…")
+	return cmd
 }
 
 // proves is what a good seal means, and what it does not.
@@ -46,10 +51,10 @@ program can make a key and seal anything. llm-speed runs recompute RUN checks th
 recordings.
 `
 
-func (a *app) verify(ref string) error {
+func (a *app) verify(ref, key string) error {
 	info, err := os.Stat(ref)
 	if err != nil || info.IsDir() {
-		return a.verifyRun(ref)
+		return a.verifyRun(ref, key)
 	}
 	if !info.Mode().IsRegular() {
 		return usagef("%s is no regular file", ref)
@@ -74,8 +79,17 @@ func (a *app) verify(ref string) error {
 	if err != nil {
 		return err
 	}
-	if !bytes.HasPrefix(text, []byte(`{"payloadType"`)) {
-		return a.verifyRun(ref) // a result, which its seal stands beside
+	switch {
+	case upload.Is(text):
+		return a.verifyUpload(ref, text)
+	case upload.IsReceipt(text):
+		doc, err := besideFile(ref, store.UploadFile)
+		if err != nil {
+			return err
+		}
+		return a.verifyReceipt(ref, text, doc, key)
+	case !bytes.HasPrefix(text, []byte(`{"payloadType"`)):
+		return a.verifyRun(ref, key) // a result, which its seal stands beside
 	}
 	e, statement, err := seal.OpenRun(text)
 	if err != nil {
@@ -100,7 +114,7 @@ func (a *app) verify(ref string) error {
 }
 
 // verifyRun checks the seal of a saved run, and its recordings against the hashes in its result.
-func (a *app) verifyRun(ref string) error {
+func (a *app) verifyRun(ref, key string) error {
 	saved, err := a.load(ref)
 	if err != nil {
 		return err
@@ -136,7 +150,7 @@ func (a *app) verifyRun(ref string) error {
 		a.outf("  from       elsewhere: the run was imported\n")
 	}
 	a.outf("%s", proves)
-	return nil
+	return a.runReceipt(saved, key)
 }
 
 // verifyArchive checks all runs of an exported file.

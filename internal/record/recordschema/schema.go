@@ -1,4 +1,5 @@
-// Package recordschema makes the JSON Schema of the result document from the Go types of package record.
+// Package recordschema makes the JSON Schema of the result document from the Go types of package record, and those of other
+// documents in the same way.
 //
 // It is for generating docs/schema and for tests; no part of the program imports it.
 package recordschema
@@ -20,36 +21,48 @@ import (
 //
 // A field without omitempty is required. One whose Go value can be nil (pointer, map, slice, raw JSON) may be null.
 func JSONSchema(source string) ([]byte, error) {
+	return Of(Document{Type: reflect.TypeFor[record.Result](), ID: "urn:llm-speed:result:v1", Title: "Result of an llm-speed run", Schema: record.Schema, NilLists: true}, source)
+}
+
+// Document is a kind of document and the Go type of its outermost object.
+type Document struct {
+	Type      reflect.Type
+	ID, Title string
+	Schema    string // what its field schema holds
+	NilLists  bool   // lists and maps may be null, as pointers may
+}
+
+// Of is the schema of a document; as JSONSchema, for any type. source is the folder of the type's package.
+func Of(d Document, source string) ([]byte, error) {
 	r := &jsonschema.Reflector{Anonymous: true}
 	if source != "" {
 		// The reflector looks comments up by import path.
 		comments := &jsonschema.Reflector{}
 		if err := comments.AddGoComments("", source); err != nil {
-			return nil, fmt.Errorf("read the comments of package record: %w", err)
+			return nil, fmt.Errorf("read the comments of package %s: %w", d.Type.PkgPath(), err)
 		}
 		r.CommentMap = map[string]string{}
 		for key, text := range comments.CommentMap {
 			if name, ok := strings.CutPrefix(key, path.Clean(source)+"."); ok {
-				r.CommentMap[reflect.TypeFor[record.Result]().PkgPath()+"."+name] = text
+				r.CommentMap[d.Type.PkgPath()+"."+name] = text
 			}
 		}
 	}
-	s := r.Reflect(&record.Result{})
-	s.ID = "urn:llm-speed:result:v1"
-	s.Title = "Result of an llm-speed run"
+	s := r.ReflectFromType(d.Type)
+	s.ID, s.Title = jsonschema.ID(d.ID), d.Title
 	types := map[string]reflect.Type{}
-	collect(reflect.TypeFor[record.Result](), types)
+	collect(d.Type, types)
 	for name, def := range s.Definitions {
 		t, ok := types[name]
 		if !ok {
 			return nil, fmt.Errorf("no Go type for definition %s", name)
 		}
 		if t.Kind() == reflect.Struct {
-			allowNull(t, def)
+			allowNull(t, def, d.NilLists)
 		}
-		if t == reflect.TypeFor[record.Result]() {
+		if t == d.Type {
 			if prop, ok := def.Properties.Get("schema"); ok {
-				prop.Const = record.Schema // no tag says that
+				prop.Const = d.Schema // no tag says that
 			}
 		}
 	}
@@ -79,7 +92,7 @@ func collect(t reflect.Type, types map[string]reflect.Type) {
 }
 
 // allowNull lets the properties be null whose Go values can be nil, and the values of their maps and lists likewise.
-func allowNull(t reflect.Type, def *jsonschema.Schema) {
+func allowNull(t reflect.Type, def *jsonschema.Schema, lists bool) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -89,7 +102,7 @@ func allowNull(t reflect.Type, def *jsonschema.Schema) {
 		}
 		description := prop.Description
 		prop.Description = ""
-		prop = nullable(f.Type, prop)
+		prop = nullable(f.Type, prop, lists)
 		if prop == jsonschema.TrueSchema {
 			prop = &jsonschema.Schema{}
 		}
@@ -98,7 +111,7 @@ func allowNull(t reflect.Type, def *jsonschema.Schema) {
 	}
 }
 
-func nullable(t reflect.Type, s *jsonschema.Schema) *jsonschema.Schema {
+func nullable(t reflect.Type, s *jsonschema.Schema, lists bool) *jsonschema.Schema {
 	if t == reflect.TypeFor[json.RawMessage]() {
 		return s // any JSON
 	}
@@ -107,12 +120,18 @@ func nullable(t reflect.Type, s *jsonschema.Schema) *jsonschema.Schema {
 		return orNull(s)
 	case reflect.Slice:
 		if s.Items != nil {
-			s.Items = nullable(t.Elem(), s.Items)
+			s.Items = nullable(t.Elem(), s.Items, lists)
+		}
+		if !lists {
+			return s
 		}
 		return orNull(s)
 	case reflect.Map:
 		if s.AdditionalProperties != nil {
-			s.AdditionalProperties = nullable(t.Elem(), s.AdditionalProperties)
+			s.AdditionalProperties = nullable(t.Elem(), s.AdditionalProperties, lists)
+		}
+		if !lists {
+			return s
 		}
 		return orNull(s)
 	}

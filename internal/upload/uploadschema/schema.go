@@ -1,0 +1,19 @@
+// Package uploadschema makes the JSON Schemas of upload documents from the Go types of package upload.
+//
+// It is for generating docs/schema and for tests; no part of the program imports it.
+package uploadschema
+
+import (
+	"reflect"
+
+	"github.com/llm-speed/llm-speed/internal/record/recordschema"
+	"github.com/llm-speed/llm-speed/internal/upload"
+)
+
+// JSONSchema is the schema of upload.Body, what an upload document signs, indented. With the folder of package upload's
+// sources the comments of fields become descriptions.
+//
+// All fields are required; pointers may be null, lists and maps may not.
+func JSONSchema(source string) ([]byte, error) {
+	return recordschema.Of(recordschema.Document{Type: reflect.TypeFor[upload.Body](), ID: "urn:llm-speed:upload:v1", Title: "What an llm-speed upload document signs", Schema: upload.Schema}, source)
+}
