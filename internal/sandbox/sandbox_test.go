@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,9 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "internal-worker" {
 		os.Exit(sandbox.Serve(os.Stdin, os.Stdout))
+	}
+	if len(os.Args) > 1 && os.Args[1] == "internal-worker-unbounded" {
+		os.Exit(sandbox.ServeUnbounded(os.Stdin, os.Stdout))
 	}
 	os.Exit(m.Run())
 }
@@ -248,6 +252,35 @@ func TestHostilePrograms(t *testing.T) {
 			names(t, err, tt.limits)
 		})
 	}
+}
+
+// TestHostileProgramsWatched runs some as they run where the system does not bound a worker: the parent looks at its memory.
+func TestHostileProgramsWatched(t *testing.T) {
+	watched := sandbox.Runner{Command: []string{os.Args[0], "internal-worker-unbounded"}}.Watched()
+	want := []string{"a list of a billion", "doubled text", "formatting", "joining", "the text of a shared graph", "a dict of sixteen million", "a long number's text", "loop"}
+	for _, tt := range hostile {
+		if !slices.Contains(want, tt.name) {
+			continue
+		}
+		t.Run(tt.name, func(t *testing.T) {
+			p, err := watched.Compile(t.Context(), "p.star", map[string][]byte{"p.star": []byte("def run(w):\n    " + tt.body + "\n")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			names(t, p.Run(t.Context(), &host{}, point()), tt.limits)
+		})
+	}
+}
+
+// TestThinksTooLong holds a program that computes for long, in pieces that are each short enough, where no limit on processor
+// time is.
+func TestThinksTooLong(t *testing.T) {
+	watched := sandbox.Runner{Command: []string{os.Args[0], "internal-worker-unbounded"}}.Watched().Hasty(2 * time.Second)
+	p, err := watched.Compile(t.Context(), "p.star", map[string][]byte{"p.star": []byte("def run(w):\n    for i in range(1000):\n        int('9' * 100000)\n        timer()\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names(t, p.Run(t.Context(), &host{}, point()), []string{"more than 2s in one pass"})
 }
 
 // names checks that an error names one of the limits, on one line, and is a script's.

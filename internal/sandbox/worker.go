@@ -20,7 +20,9 @@ import (
 // Serve is the worker: it bounds its own process, reads one task from in, does it, and writes how it ended to out. It
 // gives the exit status. A worker whose parent is gone ends when it next looks at the pipe, or, in the middle of a long
 // computation, by its own clock.
-func Serve(in io.Reader, out io.Writer) int {
+func Serve(in io.Reader, out io.Writer) int { return serve(in, out, bound) }
+
+func serve(in io.Reader, out io.Writer, bound func() error) int {
 	debug.SetMaxStack(maxStack)
 	debug.SetMemoryLimit(softMemory)
 	if err := bound(); err != nil {
