@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,6 +19,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/sigstore/sigstore-go/pkg/bundle"
 	"github.com/sigstore/sigstore-go/pkg/verify"
 
 	"github.com/llm-speed/llm-speed/internal/suite"
@@ -516,10 +519,75 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestPublicGood reads the trusted root that is built in, with the options of Keyless.
+// TestPublicGood verifies a bundle of the public sigstore services, which a workflow like ours has made, with the trusted root
+// that is built in and all the proofs that Keyless wants: the certificate's chain and SCT, the log's entry and its time. The
+// bundle is sigstore.js@2.0.0-provenance.sigstore.json of the tests of sigstore-go 1.3.0 (Apache-2.0); it holds a statement, so
+// that it ends where a manifest's signature must be none.
 func TestPublicGood(t *testing.T) {
-	if _, err := Keyless(TrustedRoot, Identity{DefaultIssuer, DefaultIdentity}); err != nil {
+	const workflow = "https://github.com/sigstore/sigstore-js/.github/workflows/release.yml@refs/heads/main"
+	raw, err := os.ReadFile("testdata/public-good.sigstore.json")
+	if err != nil {
 		t.Fatal(err)
+	}
+	b := &bundle.Bundle{}
+	if err := b.UnmarshalJSON(raw); err != nil {
+		t.Fatal(err)
+	}
+	digest, err := hex.DecodeString("46d4e2f74c4877316640000a6fdf8a8b59f1e0847667973e9859f774dd31b8f1e0937813b777fb66a2ac67d50540fe34640966eee9fc2ccca387082b4c85cd3c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name   string
+		id     Identity
+		digest []byte
+		want   string // of the error
+	}{
+		{"as it is", Identity{DefaultIssuer, workflow}, digest, ""},
+		{"another workflow", Identity{DefaultIssuer, DefaultIdentity}, digest, "no matching CertificateIdentity"},
+		{"another branch", Identity{DefaultIssuer, strings.Replace(workflow, "main", "mai", 1)}, digest, "no matching CertificateIdentity"},
+		{"another issuer", Identity{"https://accounts.google.com", workflow}, digest, "no matching CertificateIdentity"},
+		{"another artifact", Identity{DefaultIssuer, workflow}, make([]byte, len(digest)), "does not match any digest in statement"},
+	} {
+		v, err := Keyless(TrustedRoot, tt.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		result, err := v.proved(b, verify.WithArtifactDigest("sha512", tt.digest))
+		if tt.want != "" {
+			if !errors.Is(err, ErrSignature) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%s: error is %v, want %q", tt.name, err, tt.want)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		if at := result.VerifiedTimestamps[0]; at.Type != "Tlog" || at.Timestamp.UTC().Format(time.DateOnly) != "2023-08-18" {
+			t.Errorf("signed at %+v", at)
+		}
+		if _, err := v.signed(result); !errors.Is(err, ErrSignature) {
+			t.Errorf("a statement was taken for a signature: %v", err)
+		}
+	}
+	// Without the log, or without the authority, nothing of it holds.
+	for _, part := range []string{"tlogs", "ctlogs", "certificateAuthorities"} {
+		var root map[string]any
+		if err := json.Unmarshal(TrustedRoot, &root); err != nil {
+			t.Fatal(err)
+		}
+		root[part] = []any{}
+		less, err := json.Marshal(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := Keyless(less, Identity{DefaultIssuer, workflow})
+		if err != nil {
+			continue // refused sooner
+		}
+		if _, err := v.proved(b, verify.WithArtifactDigest("sha512", digest)); !errors.Is(err, ErrSignature) {
+			t.Errorf("without %s: %v", part, err)
+		}
 	}
 	if _, err := Keyless([]byte("{}"), Identity{DefaultIssuer, DefaultIdentity}); err == nil {
 		t.Error("an empty trusted root was taken")
