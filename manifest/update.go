@@ -23,7 +23,8 @@ type Updater struct {
 	URL     string // of the manifest; its bundle lies beside it under BundleSuffix
 	Channel string
 	Verify  *Verifier
-	Engine  int // that this program has
+	Engine  int      // that this program has
+	BuiltIn []string // name@version of suites that this program brings along: they are never fetched
 
 	// Evaluate evaluates the jsonnet file main among files, in a sandbox, without imports from elsewhere.
 	Evaluate func(ctx context.Context, files map[string][]byte, main string) (string, error)
@@ -60,11 +61,13 @@ const clockSlack = 10 * time.Minute
 // folder is as it was before or as it is after, never between.
 func (u *Updater) Update(ctx context.Context, look bool) (*Outcome, error) {
 	start := u.Now()
-	unlock, err := lock(u.Dir)
-	if err != nil {
-		return nil, err
+	if !look { // looking writes nothing, and the state is always whole
+		unlock, err := lock(u.Dir)
+		if err != nil {
+			return nil, err
+		}
+		defer unlock()
 	}
-	defer unlock()
 	known, err := readState(u.Dir)
 	if err != nil {
 		return nil, err
@@ -85,7 +88,7 @@ func (u *Updater) Update(ctx context.Context, look bool) (*Outcome, error) {
 	}
 	out := &Outcome{Manifest: m, Signed: signed}
 	sum := sha256.Sum256(raw)
-	now := channel{Epoch: m.Epoch, Version: m.Version, SHA256: hex.EncodeToString(sum[:]), SignedAt: signed.At, Expires: m.Expires}
+	now := channel{Epoch: m.Epoch, Version: m.Version, SHA256: hex.EncodeToString(sum[:]), SignedAt: signed.At, Expires: m.Expires, Revoked: m.revoked()}
 	if out.UpToDate, err = u.follows(known, m, now, start); err != nil {
 		return nil, err
 	}
@@ -100,7 +103,10 @@ func (u *Updater) Update(ctx context.Context, look bool) (*Outcome, error) {
 	fetched := map[string][]byte{}
 	for i := range m.Suites {
 		e := &m.Suites[i]
-		if have := next.find(e.Name, e.Version); have != nil || e.Status != Current {
+		switch have := next.find(e.Name, e.Version); {
+		case have != nil && have.SHA256 != e.SHA256: // its own channel's was held against it by restatus
+			return nil, fmt.Errorf("%w: %s is installed from channel %q as sha256 %.12s…, and this channel lists %.12s…", ErrClash, e.Key(), have.Channel, have.SHA256, e.SHA256)
+		case have != nil || e.Status != Current || slices.Contains(u.BuiltIn, e.Key()):
 			continue
 		}
 		out.Installed = append(out.Installed, e.Key())
@@ -237,26 +243,22 @@ func (u *Updater) commit(next *state, archives map[string][]byte, sum string, ra
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		step("archive " + name)
-		if err := put(u.Dir, "archives/"+name+archiveSuffix, archives[name]); err != nil {
-			return fmt.Errorf("install: %w", err)
+		if err := put(u.Dir, "archives/"+name+archiveSuffix, archives[name], step); err != nil {
+			return err
 		}
 	}
-	step("manifest")
-	if err := put(u.Dir, "manifests/"+sum+manifestSuffix, raw); err != nil {
-		return fmt.Errorf("install: %w", err)
+	if err := put(u.Dir, "manifests/"+sum+manifestSuffix, raw, step); err != nil {
+		return err
 	}
-	step("bundle")
-	if err := put(u.Dir, "manifests/"+sum+manifestSuffix+BundleSuffix, bundle); err != nil {
-		return fmt.Errorf("install: %w", err)
+	if err := put(u.Dir, "manifests/"+sum+manifestSuffix+BundleSuffix, bundle, step); err != nil {
+		return err
 	}
-	step("state")
 	b, err := encode(next)
 	if err != nil {
 		return err
 	}
-	if err := put(u.Dir, stateFile, b); err != nil {
-		return fmt.Errorf("install: %w", err)
+	if err := put(u.Dir, stateFile, b, step); err != nil {
+		return err
 	}
 	step("sweep")
 	sweep(u.Dir, next)
@@ -273,8 +275,8 @@ func Suites(dir string) ([]Installed, error) {
 	return s.Suites, nil
 }
 
-// Open reads an installed version of a suite; an empty version is the newest that is not revoked, or else the newest. The
-// archive is held against its digest each time.
+// Open reads an installed version of a suite; an empty version is the newest of those that are current, or else of the old
+// ones, or else of the revoked. The archive is held against its digest each time.
 func Open(dir, name, version string) (archive []byte, in Installed, err error) {
 	s, err := readState(dir)
 	if err != nil {
@@ -286,7 +288,7 @@ func Open(dir, name, version string) (archive []byte, in Installed, err error) {
 		if one.Name != name || version != "" && one.Version != version {
 			continue
 		}
-		if found == nil || found.Status == Revoked && one.Status != Revoked || (found.Status == Revoked) == (one.Status == Revoked) && Newer(one.Version, found.Version) {
+		if found == nil || rank(one) > rank(found) || rank(one) == rank(found) && Newer(one.Version, found.Version) {
 			found = one
 		}
 	}
@@ -302,6 +304,58 @@ func Open(dir, name, version string) (archive []byte, in Installed, err error) {
 	}
 	return b, *found, nil
 }
+
+// RevokedBy tells whether a version of a suite, installed or not, is revoked as far as this folder knows, and why.
+func RevokedBy(dir, name, version string) (reason string, revoked bool, err error) {
+	s, err := readState(dir)
+	if err != nil {
+		return "", false, err
+	}
+	for _, c := range s.Channels {
+		if reason, revoked = c.Revoked[name+"@"+version]; revoked {
+			return reason, true, nil
+		}
+	}
+	return "", false, nil
+}
+
+// Expires is until when the manifest is good that a channel's state rests on; zero where the channel was never seen.
+func Expires(dir, channel string) (time.Time, error) {
+	s, err := readState(dir)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return s.Channels[channel].Expires, nil
+}
+
+// Remove takes an installed version of a suite away.
+func Remove(dir, name, version string) error {
+	unlock, err := lock(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s, err := readState(dir)
+	if err != nil {
+		return err
+	}
+	if s.find(name, version) == nil {
+		return fmt.Errorf("suite %s@%s is not installed: %w", name, version, fs.ErrNotExist)
+	}
+	s.Suites = slices.DeleteFunc(s.Suites, func(in Installed) bool { return in.Name == name && in.Version == version })
+	b, err := encode(s)
+	if err != nil {
+		return err
+	}
+	if err := put(dir, stateFile, b, func(string) {}); err != nil {
+		return err
+	}
+	sweep(dir, s)
+	return nil
+}
+
+// rank orders statuses by how much one would want a suite of them.
+func rank(in *Installed) int { return slices.Index([]string{Revoked, Old, Current}, in.Status) }
 
 // Proof gives the signed manifest that a channel's state rests on, and its bundle, for verifying them again.
 func Proof(dir, channel string) (raw, bundle []byte, err error) {
@@ -337,18 +391,18 @@ func encode(s *state) ([]byte, error) {
 // lock keeps a second update out, until the function that it gives is called.
 func lock(dir string) (func(), error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // published data
-		return nil, fmt.Errorf("make the folder of suites: %w", err)
+		return nil, fmt.Errorf("%w: make the folder of suites: %w", ErrInstall, err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // of the suites' folder
 	if err != nil {
-		return nil, fmt.Errorf("lock the folder of suites: %w", err)
+		return nil, fmt.Errorf("%w: lock the folder of suites: %w", ErrInstall, err)
 	}
 	if busy, err := filelock.Take(f); err != nil {
 		_ = f.Close()
 		if busy {
 			return nil, fmt.Errorf("%w in %s", ErrLocked, dir)
 		}
-		return nil, fmt.Errorf("lock the folder of suites: %w", err)
+		return nil, fmt.Errorf("%w: lock the folder of suites: %w", ErrInstall, err)
 	}
 	return func() { _ = f.Close() }, nil
 }

@@ -23,7 +23,7 @@ import (
 
 // trust is who may sign a manifest.
 type trust struct {
-	identity, issuer, root, key, keyUntil string
+	identity, issuer, root, key, keyFrom, keyUntil string
 }
 
 func (t *trust) flags(f *pflag.FlagSet) {
@@ -31,6 +31,7 @@ func (t *trust) flags(f *pflag.FlagSet) {
 	f.StringVar(&t.issuer, "issuer", manifest.DefaultIssuer, "who must have vouched for that identity, exactly")
 	f.StringVar(&t.root, "trusted-root", "", "trusted_root.json of another sigstore (default: the public one, built in)")
 	f.StringVar(&t.key, "key", "", "public key in PEM that must have signed, in the place of an identity")
+	f.StringVar(&t.keyFrom, "key-from", "", "day from which on that key is good, as 2026-01-31 (default: always was)")
 	f.StringVar(&t.keyUntil, "key-until", "", "day until which that key is good, as 2027-01-31 (default: a year from now)")
 }
 
@@ -41,13 +42,22 @@ func (t *trust) verifier() (*manifest.Verifier, error) {
 		if err != nil {
 			return nil, usagef("--key: %w", err)
 		}
-		until := time.Now().AddDate(1, 0, 0)
-		if t.keyUntil != "" {
-			if until, err = time.Parse(time.DateOnly, t.keyUntil); err != nil {
-				return nil, usagef("--key-until %q: want a day as 2027-01-31", t.keyUntil)
+		from, until := time.Time{}, time.Now().AddDate(1, 0, 0)
+		for _, day := range []struct {
+			flag, text string
+			at         *time.Time
+		}{{"--key-from", t.keyFrom, &from}, {"--key-until", t.keyUntil, &until}} {
+			if day.text == "" {
+				continue
+			}
+			if *day.at, err = time.Parse(time.DateOnly, day.text); err != nil {
+				return nil, usagef("%s %q: want a day as 2027-01-31", day.flag, day.text)
 			}
 		}
-		v, err := manifest.Key(pem, time.Time{}, until)
+		if t.keyUntil != "" {
+			until = until.AddDate(0, 0, 1) // that day too
+		}
+		v, err := manifest.Key(pem, from, until)
 		if err != nil {
 			return nil, usagef("--key %s: %w", t.key, err)
 		}
@@ -132,6 +142,7 @@ refused: exit code 5, and nothing is changed.`,
 			if err != nil {
 				return err
 			}
+			u.BuiltIn = builtInKeys(ctx, a.sandbox())
 			out, err := u.Update(ctx, check)
 			if err != nil {
 				return a.refused(ctx, err)
@@ -262,7 +273,10 @@ func (a *app) installedSuite(ctx context.Context, name, version string, box sand
 	case !official:
 		return s, false, fmt.Sprintf("suite %s is not official: %s", in.Key(), why), nil
 	}
-	return s, true, "", nil
+	if until, err := manifest.Expires(dir, in.Channel); err == nil && until.Before(time.Now()) {
+		note = fmt.Sprintf("what is known about suite %s is of before %s, and may be out of date: llm-speed self-update", in.Key(), until.UTC().Format(time.DateOnly))
+	}
+	return s, true, note, nil
 }
 
 // vouched verifies again, offline, that the project's own signature stands behind an installed suite.
