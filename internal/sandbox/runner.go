@@ -49,6 +49,17 @@ func (r Runner) Compile(ctx context.Context, main string, files map[string][]byt
 	return p, nil
 }
 
+// CheckLibrary checks a file that programs load, in a worker, as builtins.CheckLibrary does.
+func (r Runner) CheckLibrary(ctx context.Context, main string, files map[string][]byte) error {
+	return (&Program{r, main, files}).do(ctx, task{Kind: checkLibrary, Files: files, Main: main}, nil)
+}
+
+// CheckTests checks a file of tests, in a worker, as builtins.CheckTests does.
+func (r Runner) CheckTests(ctx context.Context, name string, src []byte) error {
+	p := &Program{r, name, map[string][]byte{name: src}}
+	return p.do(ctx, task{Kind: checkTests, Files: p.files, Main: name}, nil)
+}
+
 // Test runs a suite's tests on a result document, in JSON, in a worker, as builtins.RunTests does.
 func (r Runner) Test(ctx context.Context, name string, src, result []byte) ([]builtins.Tested, error) {
 	p := &Program{r, name, map[string][]byte{name: src}}

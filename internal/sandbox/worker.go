@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"runtime/debug"
 	"time"
@@ -46,6 +45,14 @@ func serve(in io.Reader, out io.Writer, bound func() error) int {
 	return 0
 }
 
+// read gives a file that a program loads.
+func (t *task) read(path string) ([]byte, error) {
+	if src, ok := t.Files[path]; ok {
+		return src, nil
+	}
+	return nil, errors.New("no such file in the suite")
+}
+
 func (t *task) do(h *remote) outcome {
 	switch t.Kind {
 	case evaluate:
@@ -63,13 +70,12 @@ func (t *task) do(h *remote) outcome {
 		o := outcomeOf(err)
 		o.Tests = tests
 		return o
+	case checkLibrary:
+		return outcomeOf(builtins.CheckLibrary(t.Main, t.Files[t.Main], t.read))
+	case checkTests:
+		return outcomeOf(builtins.CheckTests(t.Main, t.Files[t.Main]))
 	case check, run:
-		p, err := builtins.Compile(t.Main, t.Files[t.Main], func(path string) ([]byte, error) {
-			if src, ok := t.Files[path]; ok {
-				return src, nil
-			}
-			return nil, fmt.Errorf("no such file in the suite: %w", fs.ErrNotExist)
-		})
+		p, err := builtins.Compile(t.Main, t.Files[t.Main], t.read)
 		if err != nil || t.Kind == check {
 			return outcomeOf(err)
 		}

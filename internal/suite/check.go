@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -68,7 +69,7 @@ func (s *Suite) check(all files) error {
 		w := &s.Workloads[i]
 		where := fmt.Sprintf("workloads[%d]", i)
 		if !workloadID.MatchString(w.ID) {
-			c.add(where, "id is %q; wants a letter, then letters, digits, _ and -", w.ID)
+			c.add(where+".id", "is %q; wants a letter, then letters, digits, _ and -", w.ID)
 		} else {
 			where += " (" + w.ID + ")"
 		}
@@ -83,18 +84,18 @@ func (s *Suite) check(all files) error {
 
 func (w *Workload) check(c *ProblemErrors, where string, all files) {
 	if strings.TrimSpace(w.Name) == "" {
-		c.add(where, "name is empty")
+		c.add(where+".name", "is empty")
 	}
 	if strings.TrimSpace(w.Doc) == "" {
-		c.add(where, "doc is empty; say in a sentence what is measured")
+		c.add(where+".doc", "is empty; say in a sentence what is measured")
 	}
 	c.text(where+".name", "name", w.Name)
 	c.text(where+".doc", "doc", w.Doc)
 	switch _, exists := all[w.Program]; {
 	case path.Ext(w.Program) != ".star" || !fs.ValidPath(w.Program):
-		c.add(where, "program is %q; wants a path inside the suite that ends in .star", w.Program)
+		c.add(where+".program", "is %q; wants a path inside the suite that ends in .star", w.Program)
 	case !exists:
-		c.add(where, "program %s: no such file in the suite", w.Program)
+		c.add(where+".program", "%s: no such file in the suite", w.Program)
 	}
 	keys := w.Shape.check(c, where, nil)
 	if w.Quick != nil {
@@ -251,7 +252,8 @@ func (r *Relative) check(c *ProblemErrors, where string, w *Workload) {
 		}
 	}
 	if _, ok := r.BaseAmong(w.Points); !ok && len(w.Points) > 0 {
-		c.add(where, "base %v is none of the workload's points", r.Base)
+		base, _ := json.Marshal(r.Base)
+		c.add(where+".base", "%s is none of the workload's points", base)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -69,10 +70,16 @@ func Evaluate(f map[string][]byte, main string) (string, error) {
 	}
 }
 
+// placed is how the parser reports.
+var placed = regexp.MustCompile(`^([\w./ -]+:\d+:\d+(?:-[\d:]+)?) (.+)$`)
+
 // jsonnetError makes one line of the evaluator's report: what, and the innermost place.
 func jsonnetError(main string, err error) error {
 	lines := strings.Split(strings.TrimSpace(shown(err.Error())), "\n")
 	what := strings.TrimPrefix(strings.TrimSpace(lines[0]), "RUNTIME ERROR: ")
+	if m := placed.FindStringSubmatch(what); m != nil { // of the parser and the like: the place comes first, and the line after
+		return fmt.Errorf("%s: %s", m[1], m[2])
+	}
 	for _, line := range lines[1:] {
 		place, _, _ := strings.Cut(strings.TrimSpace(line), "\t")
 		if strings.Contains(place, ":") {
