@@ -51,7 +51,7 @@ type Outcome struct {
 	Signed    Signed
 	UpToDate  bool     // the manifest is the one that was seen last
 	Installed []string // name@version of what is new
-	Revoked   []string // what is installed and was revoked by this manifest
+	Revoked   []string // what is installed or built in and was revoked by this manifest
 }
 
 // clockSlack is how far this machine's clock and the publisher's may be apart.
@@ -99,6 +99,12 @@ func (u *Updater) Update(ctx context.Context, look bool) (*Outcome, error) {
 	next.Channels[m.Channel] = now
 	if out.Revoked, err = next.restatus(m); err != nil {
 		return nil, err
+	}
+	for _, key := range u.BuiltIn {
+		_, is := now.Revoked[key]
+		if _, was := known.Channels[m.Channel].Revoked[key]; is && !was {
+			out.Revoked = append(out.Revoked, key)
+		}
 	}
 	fetched := map[string][]byte{}
 	for i := range m.Suites {
