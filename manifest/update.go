@@ -139,13 +139,18 @@ func (u *Updater) Read(ctx context.Context, raw, bundle []byte) (*Manifest, Sign
 	if err != nil {
 		return nil, signed, err
 	}
+	m, err := u.Evaluated(ctx, raw)
+	return m, signed, err
+}
+
+// Evaluated evaluates and decodes a manifest's bytes. They are trusted already: verified, or the user's own.
+func (u *Updater) Evaluated(ctx context.Context, raw []byte) (*Manifest, error) {
 	const name = "manifest.jsonnet"
 	text, err := u.Evaluate(ctx, map[string][]byte{name: raw}, name)
 	if err != nil {
-		return nil, signed, fmt.Errorf("%w: %w", ErrFormat, err)
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	m, err := Decode(text)
-	return m, signed, err
+	return Decode(text)
 }
 
 // follows holds a manifest against what was seen before and against the clock.
@@ -169,13 +174,7 @@ func (u *Updater) follows(known *state, m *Manifest, now channel, start time.Tim
 	if seen && !same && !now.SignedAt.IsZero() && now.SignedAt.Before(last.SignedAt) {
 		return false, fmt.Errorf("%w: it was signed at %s, the one before at %s", ErrRollback, now.SignedAt.UTC().Format(time.RFC3339), last.SignedAt.UTC().Format(time.RFC3339))
 	}
-	if !m.Expires.After(start) {
-		return false, fmt.Errorf("%w: at %s; it is %s", ErrExpired, m.Expires.UTC().Format(time.RFC3339), start.UTC().Format(time.RFC3339))
-	}
-	if m.Issued.After(start.Add(clockSlack)) {
-		return false, fmt.Errorf("%w: issued at %s; it is %s", ErrFuture, m.Issued.UTC().Format(time.RFC3339), start.UTC().Format(time.RFC3339))
-	}
-	return same, nil
+	return same, m.Good(start)
 }
 
 // restatus takes over what a manifest says about what is installed from its channel. Each must still be listed, as the same
@@ -219,22 +218,33 @@ func (u *Updater) fetch(ctx context.Context, get *fetcher, e *Entry, within time
 	if err != nil {
 		return nil, Checked{}, err
 	}
+	c, err := u.fits(ctx, e, b)
+	return b, c, err
+}
+
+// Fits says whether an archive is the one that an entry lists, and can be installed.
+func (u *Updater) Fits(ctx context.Context, e *Entry, archive []byte) error {
+	_, err := u.fits(ctx, e, archive)
+	return err
+}
+
+func (u *Updater) fits(ctx context.Context, e *Entry, b []byte) (Checked, error) {
 	if int64(len(b)) != e.Length {
-		return nil, Checked{}, fmt.Errorf("%w: it has %d bytes, want %d", ErrDigest, len(b), e.Length)
+		return Checked{}, fmt.Errorf("%w: it has %d bytes, want %d", ErrDigest, len(b), e.Length)
 	}
 	if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != e.SHA256 {
-		return nil, Checked{}, fmt.Errorf("%w: its sha256 is %x, want %s", ErrDigest, sum, e.SHA256)
+		return Checked{}, fmt.Errorf("%w: its sha256 is %x, want %s", ErrDigest, sum, e.SHA256)
 	}
 	c, err := u.Check(ctx, b)
 	switch {
 	case err != nil:
-		return nil, c, fmt.Errorf("%w: %w", ErrArchive, err)
+		return c, fmt.Errorf("%w: %w", ErrArchive, err)
 	case c.Name != e.Name || c.Version != e.Version:
-		return nil, c, fmt.Errorf("%w: it holds %s@%s", ErrArchive, c.Name, c.Version)
+		return c, fmt.Errorf("%w: it holds %s@%s", ErrArchive, c.Name, c.Version)
 	case c.Engine != e.Engine:
-		return nil, c, fmt.Errorf("%w: it builds on engine %d, and is listed with %d", ErrArchive, c.Engine, e.Engine)
+		return c, fmt.Errorf("%w: it builds on engine %d, and is listed with %d", ErrArchive, c.Engine, e.Engine)
 	}
-	return b, c, nil
+	return c, nil
 }
 
 // commit writes archives and manifest, each under its digest, and then the state, which makes them count.

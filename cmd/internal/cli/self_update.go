@@ -185,67 +185,6 @@ func (a *app) refused(ctx context.Context, err error) error {
 	return fail(exitVerify, manifest.Advice(err), fmt.Errorf("nothing was changed: %w", err))
 }
 
-func (a *app) manifestCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "manifest", Short: "Verify a manifest of suites", Args: cobra.ArbitraryArgs, RunE: group}
-	var t trust
-	verify := &cobra.Command{
-		Use: "verify FILE BUNDLE", Short: "Verify a manifest's signature and contents, offline", Args: between(2, 2),
-		Long:    "Verify a manifest's sigstore bundle over the exact bytes of the file, evaluate the manifest and check it, all offline.\nFor anybody, and for the project before it publishes.",
-		Example: "  llm-speed manifest verify manifest.jsonnet manifest.jsonnet" + manifest.BundleSuffix,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			v, err := t.verifier()
-			if err != nil {
-				return err
-			}
-			raw, err := readSmall(args[0])
-			if err != nil {
-				return err
-			}
-			bundle, err := readSmall(args[1])
-			if err != nil {
-				return err
-			}
-			u, err := a.updater(v, manifest.DefaultURL, manifest.DefaultChannel)
-			if err != nil {
-				return err
-			}
-			m, signed, err := u.Read(cmd.Context(), raw, bundle)
-			if err != nil {
-				return fail(exitVerify, manifest.Advice(err), fmt.Errorf("%s: %w", args[0], err))
-			}
-			a.outf("ok: signed by %s\nchannel %s, epoch %d, version %d, %s to %s\n", signed.By, m.Channel, m.Epoch, m.Version,
-				m.Issued.UTC().Format(time.DateTime), m.Expires.UTC().Format(time.DateTime+" UTC"))
-			for i := range m.Suites {
-				e := &m.Suites[i]
-				a.outf("  %-24s %-8s engine %d  %d bytes  sha256 %s\n", e.Key(), e.Status, e.Engine, e.Length, e.SHA256)
-			}
-			if !m.Expires.After(time.Now()) {
-				return fail(exitVerify, manifest.Advice(manifest.ErrExpired), fmt.Errorf("%s: %w", args[0], manifest.ErrExpired))
-			}
-			return nil
-		},
-	}
-	t.flags(verify.Flags())
-	cmd.AddCommand(verify)
-	return cmd
-}
-
-// readSmall reads a file that a user named, of at most a megabyte.
-func readSmall(name string) ([]byte, error) {
-	info, err := os.Stat(name)
-	switch {
-	case err != nil:
-		return nil, usagef("%w", err)
-	case info.Size() > 1<<20:
-		return nil, usagef("%s: larger than 1 MiB", name)
-	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return nil, usagef("%w", err)
-	}
-	return b, nil
-}
-
 // installedSuite opens an installed suite; official tells whether the project's own signature stands behind it. note is what
 // a user should know, empty where that is nothing.
 func (a *app) installedSuite(ctx context.Context, name, version string, box sandboxed) (s *suite.Suite, official bool, note string, err error) {
