@@ -33,6 +33,18 @@ type module struct {
 // Name is the program's path inside its suite.
 func (p *Program) Name() string { return p.name }
 
+// CheckLibrary checks a file that is no program itself, and all that it loads, as Compile does.
+func CheckLibrary(name string, src []byte, read func(path string) ([]byte, error)) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &ScriptError{File: name, Msg: "can't be compiled", Err: &BugError{r, debug.Stack()}}
+		}
+	}()
+	c := &compiler{read: read, names: globalNames(), state: map[string]int{}, globals: map[string]map[string]bool{}}
+	_, err = c.add(name, src)
+	return err
+}
+
 // Compile reads a program and all that it loads, through read, by paths inside the suite, and checks what can be checked
 // without running any of it: syntax, unknown names, the load graph, and that there is a run(w). Errors are *ScriptError.
 func Compile(name string, src []byte, read func(path string) ([]byte, error)) (p *Program, err error) {

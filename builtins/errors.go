@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"go.starlark.net/resolve"
 	"go.starlark.net/starlark"
@@ -113,7 +114,7 @@ func runError(ctx context.Context, file string, err error) error {
 	if !errors.As(err, &eval) {
 		return &ScriptError{File: file, Msg: err.Error(), Err: err}
 	}
-	out := &ScriptError{File: file, Msg: eval.Msg, Backtrace: eval.Backtrace(), Err: eval.Unwrap()}
+	out := &ScriptError{File: file, Msg: shown(eval.Msg), Backtrace: shown(eval.Backtrace()), Err: eval.Unwrap()}
 	for i := range eval.CallStack {
 		if pos := eval.CallStack.At(i).Pos; pos.Filename() != "<builtin>" {
 			out.File, out.Line, out.Col = pos.Filename(), int(pos.Line), int(pos.Col)
@@ -121,6 +122,22 @@ func runError(ctx context.Context, file string, err error) error {
 		}
 	}
 	return out
+}
+
+// maxMessage bounds what a program can say in an error, in bytes.
+const maxMessage = 4 << 10
+
+// shown makes text of a program fit to be shown: without control characters, which a terminal would obey, and not endless.
+func shown(text string) string {
+	if len(text) > maxMessage {
+		text = strings.ToValidUTF8(text[:maxMessage], "") + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\t' && r != '\n' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 }
 
 // Stopped is the error of a program whose context has ended.

@@ -6,8 +6,11 @@ import (
 	"go.starlark.net/starlark"
 )
 
-// maxPromptTokens bounds what one prompt may ask for, far above any context.
-const maxPromptTokens = 16 << 20
+// Bounds of one prompt, far above any context.
+const (
+	maxPromptTokens = 16 << 20
+	maxParts        = 1024
+)
 
 func promptSpec() Spec {
 	return Spec{
@@ -190,6 +193,9 @@ func partsOf(v starlark.Value) ([]Part, error) {
 	}
 	if len(list) == 0 {
 		return nil, fmt.Errorf("parts: empty, want at least one")
+	}
+	if len(list) > maxParts {
+		return nil, fmt.Errorf("parts: got %d, want at most %d", len(list), maxParts)
 	}
 	out := make([]Part, len(list))
 	total := 0

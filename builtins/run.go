@@ -6,7 +6,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"unicode"
 
 	"go.starlark.net/starlark"
 )
@@ -111,12 +110,7 @@ func (s *session) print(msg string) {
 			s.host.Log(fmt.Sprintf("print: left out what follows %d bytes", MaxPrint))
 			return
 		}
-		s.host.Log(strings.Map(func(r rune) rune {
-			if unicode.IsControl(r) && r != '\t' {
-				return unicode.ReplacementChar
-			}
-			return r
-		}, line))
+		s.host.Log(shown(line))
 	}
 }
 

@@ -54,13 +54,9 @@ func RunTests(ctx context.Context, name string, src []byte, result map[string]an
 			err = &ScriptError{File: name, Msg: "can't be run", Err: &BugError{r, debug.Stack()}}
 		}
 	}()
-	if len(src) > MaxSource {
-		return nil, &ScriptError{File: name, Msg: fmt.Sprintf("%d bytes of source, want at most %d", len(src), MaxSource)}
-	}
-	opts := syntax.FileOptions{Set: true}
-	file, code, err := starlark.SourceProgramOptions(&opts, name, src, func(string) bool { return false })
+	file, code, err := compileTests(name, src)
 	if err != nil {
-		return nil, compileError(name, err)
+		return nil, err
 	}
 	doc, err := toStarlark("result", result, 0)
 	if err != nil {
@@ -99,10 +95,40 @@ func RunTests(ctx context.Context, name string, src []byte, result map[string]an
 		}
 		tests = append(tests, one)
 	}
-	if len(tests) == 0 {
-		return nil, &ScriptError{File: name, Msg: "no tests: a test is a function test_…(t)"}
-	}
 	return tests, nil
+}
+
+// CheckTests checks a test file without running it: syntax, unknown names, and that there is a test.
+func CheckTests(name string, src []byte) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &ScriptError{File: name, Msg: "can't be compiled", Err: &BugError{r, debug.Stack()}}
+		}
+	}()
+	_, _, err = compileTests(name, src)
+	return err
+}
+
+func compileTests(name string, src []byte) (*syntax.File, *starlark.Program, error) {
+	if len(src) > MaxSource {
+		return nil, nil, &ScriptError{File: name, Msg: fmt.Sprintf("%d bytes of source, want at most %d", len(src), MaxSource)}
+	}
+	opts := syntax.FileOptions{Set: true}
+	file, code, err := starlark.SourceProgramOptions(&opts, name, src, func(string) bool { return false })
+	if err != nil {
+		return nil, nil, compileError(name, err)
+	}
+	for _, stmt := range file.Stmts {
+		switch stmt := stmt.(type) {
+		case *syntax.LoadStmt:
+			return nil, nil, at(stmt.Load, "a test file loads nothing")
+		case *syntax.DefStmt:
+			if strings.HasPrefix(stmt.Name.Name, "test_") {
+				return file, code, nil
+			}
+		}
+	}
+	return nil, nil, &ScriptError{File: name, Msg: "no tests: a test is a function test_…(t)"}
 }
 
 // testRun is one run of a test file.

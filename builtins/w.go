@@ -86,5 +86,5 @@ func callSkip(c *call) (starlark.Value, error) {
 	if strings.TrimSpace(reason) == "" {
 		return nil, c.errorf("reason is empty")
 	}
-	return nil, &SkipError{Reason: reason}
+	return nil, &SkipError{Reason: shown(reason)}
 }

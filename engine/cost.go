@@ -102,7 +102,7 @@ func (r *run) dry(ctx context.Context, s *session, row *RowPlan, program Program
 	ctx, cancel := context.WithTimeout(ctx, dryRun)
 	defer cancel()
 	wide := *row
-	wide.Need.Context, wide.Need.Parallel = math.MaxInt/2, maxParallel // what does not fit is the run's to say
+	wide.Need.Context, wide.Need.Prompt, wide.Need.Parallel = math.MaxInt/2, math.MaxInt/16, maxParallel // what does not fit is the run's to say
 	h := &dryHost{rehearsal: rehearsal{row: &wide, known: true}, r: r, s: s, batches: batches}
 	err := program.Run(ctx, h, builtins.Point{Params: row.params, Point: row.Point, Metrics: metricNames(row.workload)})
 	var skip *builtins.SkipError

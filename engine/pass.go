@@ -38,6 +38,7 @@ type passHost struct {
 	cache0  *drivers.CacheStats
 	prompts []*prompt
 	streams int
+	allowed allowance
 	cuts    int // requests that the ceiling had kept back when the pass began
 
 	out passResult
@@ -107,6 +108,13 @@ func (h *passHost) Prompt(ctx context.Context, spec builtins.PromptSpec) (builti
 	h.r.doing("preparing prompts")
 	p := &prompt{id: len(h.prompts) + 1}
 	if err := h.realise(ctx, p, spec, fmt.Sprintf("%s/%d/%d", h.row.Key, h.pass, p.id)); err != nil {
+		return builtins.Prompt{}, err
+	}
+	own := bytesOf(p.Prompt) // a longer one shares what it extends
+	if p.parent != nil {
+		own -= bytesOf(p.parent.Prompt)
+	}
+	if err := h.allowed.hold(own + 4*len(p.ids)); err != nil {
 		return builtins.Prompt{}, err
 	}
 	h.prompts = append(h.prompts, p)
@@ -218,6 +226,9 @@ func (h *passHost) Stream(ctx context.Context, spec builtins.StreamSpec) (builti
 		}
 		ps[i] = p
 	}
+	if err := h.allow(ps, spec.OutputTokens); err != nil {
+		return builtins.Batch{}, err
+	}
 	if err := h.warm(ctx, n); err != nil {
 		return builtins.Batch{}, err
 	}
@@ -257,6 +268,20 @@ func (h *passHost) Stream(ctx context.Context, spec builtins.StreamSpec) (builti
 		return builtins.Batch{}, failed
 	}
 	return h.batch(first, spec), nil
+}
+
+// allow holds a release against what a pass may ask for.
+func (h *passHost) allow(ps []*prompt, output int) error {
+	h.allowed.need = h.row.Need
+	tokens := func(p *prompt) int { return h.r.most(p.Prompt, p.count, 0) }
+	sends := make([]sending, len(ps))
+	for i, p := range ps {
+		sends[i] = sending{id: p.id, spec: p.spec, tokens: tokens(p)}
+		if p.parent != nil {
+			sends[i].parent = tokens(p.parent)
+		}
+	}
+	return h.allowed.take(sends, output)
 }
 
 // taken releases the streams until the service has taken all of them: what it refuses for its limits is void, and made again

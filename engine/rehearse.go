@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/llm-speed/llm-speed/builtins"
+	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/internal/suite"
 )
 
@@ -74,8 +75,10 @@ func rehearse(ctx context.Context, p Program, row *RowPlan, known bool) error {
 type rehearsal struct {
 	row     *RowPlan
 	known   bool
-	prompts []int // tokens, by ID-1
+	prompts []int                 // tokens, by ID-1
+	specs   []builtins.PromptSpec // by ID-1, without texts
 	streams int
+	allowed allowance
 	now     time.Duration
 }
 
@@ -105,7 +108,11 @@ func (h *rehearsal) Prompt(_ context.Context, spec builtins.PromptSpec) (builtin
 	if spec.Tokens > maxPromptLen {
 		return builtins.Prompt{}, fmt.Errorf("a prompt of %d tokens is over the limit of %d", spec.Tokens, maxPromptLen)
 	}
+	if err := h.allowed.hold(bytesOf(drivers.Prompt{Messages: spec.Messages, Tools: spec.Tools}) + len(spec.Text) + bytesPerToken*spec.Tokens); err != nil {
+		return builtins.Prompt{}, err
+	}
 	h.prompts = append(h.prompts, n)
+	h.specs = append(h.specs, builtins.PromptSpec{Parts: spec.Parts, Cold: spec.Cold, Extends: spec.Extends})
 	p := builtins.Prompt{ID: len(h.prompts)}
 	if h.known {
 		p.Tokens = &n
@@ -127,15 +134,25 @@ func (h *rehearsal) Stream(_ context.Context, spec builtins.StreamSpec) (builtin
 	}
 	h.streams += n
 	b := builtins.Batch{}
+	var sends []sending
 	for _, id := range spec.Prompts {
 		if id < 1 || id > len(h.prompts) {
 			return builtins.Batch{}, fmt.Errorf("no prompt %d", id)
 		}
 		p := h.prompts[id-1]
+		one := sending{id: id, spec: h.specs[id-1], tokens: p}
+		if one.spec.Extends > 0 {
+			one.parent = h.prompts[one.spec.Extends-1]
+		}
+		sends = append(sends, one)
 		if p+spec.OutputTokens > need.Context {
 			return builtins.Batch{}, fmt.Errorf("a prompt of %d tokens and an answer of %d, and the suite says that it needs context: %d", p, spec.OutputTokens, need.Context)
 		}
 		b.Streams = append(b.Streams, h.answer(p, spec))
+	}
+	h.allowed.need = need
+	if err := h.allowed.take(sends, spec.OutputTokens); err != nil {
+		return builtins.Batch{}, err
 	}
 	took := 200 + 20*float64(spec.OutputTokens)
 	h.now += time.Duration(took * float64(time.Millisecond))

@@ -16,8 +16,9 @@ const (
 	DefaultIssuer   = "https://token.actions.githubusercontent.com"
 )
 
-// TrustedRoot holds the keys of the public sigstore services: certificate authority, transparency logs, time stamps. It is
-// the file that the project sigstore-go ships; cosign trusted-root create makes a newer one (see docs/publishing.md).
+// TrustedRoot holds the keys of the public sigstore services: certificate authority, transparency logs of both kinds, time
+// stamps. It is trusted_root.json of the services' own TUF repository, as the package @sigstore/tuf 5.0.1 ships it;
+// docs/publishing.md says how a newer one is made.
 //
 //go:embed trusted_root.json
 var TrustedRoot []byte

@@ -14,11 +14,13 @@ var (
 	ErrEquivocation = errors.New("two manifests claim to be the same version")
 	ErrExpired      = errors.New("the manifest has expired")
 	ErrFuture       = errors.New("the manifest is from the future")
+	ErrClash        = errors.New("another channel has this suite")
 	ErrDropped      = errors.New("the manifest no longer lists a suite that is installed")
 	ErrDigest       = errors.New("the archive is not the one that the manifest names")
 	ErrArchive      = errors.New("the archive can't be used")
 	ErrIncompatible = errors.New("the suite wants a newer llm-speed")
 	ErrLocked       = errors.New("another update is running")
+	ErrInstall      = errors.New("the suite could not be installed")
 	ErrState        = errors.New("what is known about installed suites can't be read")
 )
 
@@ -38,11 +40,13 @@ func Advice(err error) string {
 		{ErrEquivocation, "the server shows different people different things: tell the project"},
 		{ErrExpired, "try again later; if the clock of this machine is right, the server holds back what is new: tell the project"},
 		{ErrFuture, "check the clock of this machine"},
+		{ErrClash, "llm-speed suite rm takes the installed one away, then update again"},
 		{ErrDropped, "tell the project; what is installed stays usable"},
 		{ErrDigest, "the server sends another file than was signed: try again later, and tell the project"},
 		{ErrArchive, "the project has published something broken: tell it"},
 		{ErrIncompatible, "install a newer llm-speed"},
 		{ErrLocked, "wait for it to end"},
+		{ErrInstall, "see that the disk has room and that the folder is yours, then try again; what is installed stays usable"},
 		{ErrState, "look at the file, or remove the folder to begin anew"},
 	} {
 		if errors.Is(err, a.err) {

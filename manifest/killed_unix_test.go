@@ -33,7 +33,10 @@ func TestKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, at := range []string{"archive", "manifest", "bundle", "state", "sweep", "done"} {
+	for _, at := range []string{
+		"write archives/", "rename archives/", "write manifests/*.jsonnet", "rename manifests/*.jsonnet",
+		"write manifests/*" + BundleSuffix, "rename manifests/*" + BundleSuffix, "write state.json", "rename state.json", "sweep", "done",
+	} {
 		t.Run(at, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "suites")
 			p.publish(t, newList(1, entry("suite-v2", "2.0.0", "one.tar.gz", one, Current)).source())
@@ -92,7 +95,8 @@ func killedUpdate(t *testing.T) {
 	u := (&publisher{Server: &httptest.Server{URL: os.Getenv("MANIFEST_TEST_URL")}, auth: authority(t)}).updater(t, os.Getenv("MANIFEST_TEST_DIR"))
 	u.Verify = v
 	u.step = func(name string) {
-		if strings.HasPrefix(name, os.Getenv("MANIFEST_TEST_KILL")) {
+		begins, ends, _ := strings.Cut(os.Getenv("MANIFEST_TEST_KILL"), "*")
+		if strings.HasPrefix(name, begins) && strings.HasSuffix(name, ends) {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			time.Sleep(time.Minute)
 		}

@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Type names the document.
@@ -125,8 +126,8 @@ func (e *Entry) check() error {
 		return fmt.Errorf("engine is %d; want 1 or more", e.Engine)
 	case e.Status != Current && e.Status != Old && e.Status != Revoked:
 		return fmt.Errorf("status is %q; want %s, %s or %s", e.Status, Current, Old, Revoked)
-	case len(e.Reason) > 500:
-		return errors.New("reason is longer than 500 bytes")
+	case len(e.Reason) > 500 || strings.ContainsFunc(e.Reason, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return errors.New("reason wants one line of plain text, 500 bytes at most")
 	}
 	return nil
 }
@@ -144,6 +145,17 @@ func secure(u *url.URL) bool {
 	}
 	a, err := netip.ParseAddr(u.Hostname())
 	return err == nil && a.IsLoopback()
+}
+
+// revoked lists what is revoked, with the reasons.
+func (m *Manifest) revoked() map[string]string {
+	out := map[string]string{}
+	for i := range m.Suites {
+		if e := &m.Suites[i]; e.Status == Revoked {
+			out[e.Key()] = e.Reason
+		}
+	}
+	return out
 }
 
 // Find gives the entry of a version; nil where it is not listed.

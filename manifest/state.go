@@ -30,6 +30,8 @@ type channel struct {
 	SHA256   string    `json:"sha256"` // of the manifest; it lies in manifests/ under this name, its bundle beside it
 	SignedAt time.Time `json:"signed_at"`
 	Expires  time.Time `json:"expires"`
+
+	Revoked map[string]string `json:"revoked,omitempty"` // name@version, installed or not: why
 }
 
 // Installed is an installed version of a suite.
@@ -106,25 +108,28 @@ func readFile(path string, most int64) ([]byte, error) {
 	return b, err
 }
 
-// put writes a file of the folder so that, whatever happens, it is there as a whole or not at all.
-func put(dir, name string, b []byte) error {
+// put writes a file of the folder so that, whatever happens, it is there as a whole or not at all. step is called before the
+// file is begun and before it is given its name.
+func put(dir, name string, b []byte, step func(string)) error {
+	step("write " + name)
 	path := filepath.Join(dir, filepath.FromSlash(name))
 	parent := filepath.Dir(path)
 	if err := os.MkdirAll(parent, 0o755); err != nil { //nolint:gosec // published data
-		return err
+		return fmt.Errorf("%w: %w", ErrInstall, err)
 	}
 	f, err := os.CreateTemp(parent, ".new-*")
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrInstall, err)
 	}
 	_, err = f.Write(b)
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {
+		step("rename " + name)
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
-		return err
+		return fmt.Errorf("%w: %w", ErrInstall, err)
 	}
 	if d, err := os.Open(parent); err == nil { // so that the name lasts too; some systems can't
 		_ = d.Sync()

@@ -23,7 +23,8 @@ type Updater struct {
 	URL     string // of the manifest; its bundle lies beside it under BundleSuffix
 	Channel string
 	Verify  *Verifier
-	Engine  int // that this program has
+	Engine  int      // that this program has
+	BuiltIn []string // name@version of suites that this program brings along: they are never fetched
 
 	// Evaluate evaluates the jsonnet file main among files, in a sandbox, without imports from elsewhere.
 	Evaluate func(ctx context.Context, files map[string][]byte, main string) (string, error)
@@ -50,7 +51,7 @@ type Outcome struct {
 	Signed    Signed
 	UpToDate  bool     // the manifest is the one that was seen last
 	Installed []string // name@version of what is new
-	Revoked   []string // what is installed and was revoked by this manifest
+	Revoked   []string // what is installed or built in and was revoked by this manifest
 }
 
 // clockSlack is how far this machine's clock and the publisher's may be apart.
@@ -60,11 +61,13 @@ const clockSlack = 10 * time.Minute
 // folder is as it was before or as it is after, never between.
 func (u *Updater) Update(ctx context.Context, look bool) (*Outcome, error) {
 	start := u.Now()
-	unlock, err := lock(u.Dir)
-	if err != nil {
-		return nil, err
+	if !look { // looking writes nothing, and the state is always whole
+		unlock, err := lock(u.Dir)
+		if err != nil {
+			return nil, err
+		}
+		defer unlock()
 	}
-	defer unlock()
 	known, err := readState(u.Dir)
 	if err != nil {
 		return nil, err
@@ -85,7 +88,7 @@ func (u *Updater) Update(ctx context.Context, look bool) (*Outcome, error) {
 	}
 	out := &Outcome{Manifest: m, Signed: signed}
 	sum := sha256.Sum256(raw)
-	now := channel{Epoch: m.Epoch, Version: m.Version, SHA256: hex.EncodeToString(sum[:]), SignedAt: signed.At, Expires: m.Expires}
+	now := channel{Epoch: m.Epoch, Version: m.Version, SHA256: hex.EncodeToString(sum[:]), SignedAt: signed.At, Expires: m.Expires, Revoked: m.revoked()}
 	if out.UpToDate, err = u.follows(known, m, now, start); err != nil {
 		return nil, err
 	}
@@ -97,10 +100,19 @@ func (u *Updater) Update(ctx context.Context, look bool) (*Outcome, error) {
 	if out.Revoked, err = next.restatus(m); err != nil {
 		return nil, err
 	}
+	for _, key := range u.BuiltIn {
+		_, is := now.Revoked[key]
+		if _, was := known.Channels[m.Channel].Revoked[key]; is && !was {
+			out.Revoked = append(out.Revoked, key)
+		}
+	}
 	fetched := map[string][]byte{}
 	for i := range m.Suites {
 		e := &m.Suites[i]
-		if have := next.find(e.Name, e.Version); have != nil || e.Status != Current {
+		switch have := next.find(e.Name, e.Version); {
+		case have != nil && have.SHA256 != e.SHA256: // its own channel's was held against it by restatus
+			return nil, fmt.Errorf("%w: %s is installed from channel %q as sha256 %.12s…, and this channel lists %.12s…", ErrClash, e.Key(), have.Channel, have.SHA256, e.SHA256)
+		case have != nil || e.Status != Current || slices.Contains(u.BuiltIn, e.Key()):
 			continue
 		}
 		out.Installed = append(out.Installed, e.Key())
@@ -127,13 +139,18 @@ func (u *Updater) Read(ctx context.Context, raw, bundle []byte) (*Manifest, Sign
 	if err != nil {
 		return nil, signed, err
 	}
+	m, err := u.Evaluated(ctx, raw)
+	return m, signed, err
+}
+
+// Evaluated evaluates and decodes a manifest's bytes. They are trusted already: verified, or the user's own.
+func (u *Updater) Evaluated(ctx context.Context, raw []byte) (*Manifest, error) {
 	const name = "manifest.jsonnet"
 	text, err := u.Evaluate(ctx, map[string][]byte{name: raw}, name)
 	if err != nil {
-		return nil, signed, fmt.Errorf("%w: %w", ErrFormat, err)
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	m, err := Decode(text)
-	return m, signed, err
+	return Decode(text)
 }
 
 // follows holds a manifest against what was seen before and against the clock.
@@ -157,13 +174,7 @@ func (u *Updater) follows(known *state, m *Manifest, now channel, start time.Tim
 	if seen && !same && !now.SignedAt.IsZero() && now.SignedAt.Before(last.SignedAt) {
 		return false, fmt.Errorf("%w: it was signed at %s, the one before at %s", ErrRollback, now.SignedAt.UTC().Format(time.RFC3339), last.SignedAt.UTC().Format(time.RFC3339))
 	}
-	if !m.Expires.After(start) {
-		return false, fmt.Errorf("%w: at %s; it is %s", ErrExpired, m.Expires.UTC().Format(time.RFC3339), start.UTC().Format(time.RFC3339))
-	}
-	if m.Issued.After(start.Add(clockSlack)) {
-		return false, fmt.Errorf("%w: issued at %s; it is %s", ErrFuture, m.Issued.UTC().Format(time.RFC3339), start.UTC().Format(time.RFC3339))
-	}
-	return same, nil
+	return same, m.Good(start)
 }
 
 // restatus takes over what a manifest says about what is installed from its channel. Each must still be listed, as the same
@@ -207,22 +218,33 @@ func (u *Updater) fetch(ctx context.Context, get *fetcher, e *Entry, within time
 	if err != nil {
 		return nil, Checked{}, err
 	}
+	c, err := u.fits(ctx, e, b)
+	return b, c, err
+}
+
+// Fits says whether an archive is the one that an entry lists, and can be installed.
+func (u *Updater) Fits(ctx context.Context, e *Entry, archive []byte) error {
+	_, err := u.fits(ctx, e, archive)
+	return err
+}
+
+func (u *Updater) fits(ctx context.Context, e *Entry, b []byte) (Checked, error) {
 	if int64(len(b)) != e.Length {
-		return nil, Checked{}, fmt.Errorf("%w: it has %d bytes, want %d", ErrDigest, len(b), e.Length)
+		return Checked{}, fmt.Errorf("%w: it has %d bytes, want %d", ErrDigest, len(b), e.Length)
 	}
 	if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != e.SHA256 {
-		return nil, Checked{}, fmt.Errorf("%w: its sha256 is %x, want %s", ErrDigest, sum, e.SHA256)
+		return Checked{}, fmt.Errorf("%w: its sha256 is %x, want %s", ErrDigest, sum, e.SHA256)
 	}
 	c, err := u.Check(ctx, b)
 	switch {
 	case err != nil:
-		return nil, c, fmt.Errorf("%w: %w", ErrArchive, err)
+		return c, fmt.Errorf("%w: %w", ErrArchive, err)
 	case c.Name != e.Name || c.Version != e.Version:
-		return nil, c, fmt.Errorf("%w: it holds %s@%s", ErrArchive, c.Name, c.Version)
+		return c, fmt.Errorf("%w: it holds %s@%s", ErrArchive, c.Name, c.Version)
 	case c.Engine != e.Engine:
-		return nil, c, fmt.Errorf("%w: it builds on engine %d, and is listed with %d", ErrArchive, c.Engine, e.Engine)
+		return c, fmt.Errorf("%w: it builds on engine %d, and is listed with %d", ErrArchive, c.Engine, e.Engine)
 	}
-	return b, c, nil
+	return c, nil
 }
 
 // commit writes archives and manifest, each under its digest, and then the state, which makes them count.
@@ -237,26 +259,22 @@ func (u *Updater) commit(next *state, archives map[string][]byte, sum string, ra
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		step("archive " + name)
-		if err := put(u.Dir, "archives/"+name+archiveSuffix, archives[name]); err != nil {
-			return fmt.Errorf("install: %w", err)
+		if err := put(u.Dir, "archives/"+name+archiveSuffix, archives[name], step); err != nil {
+			return err
 		}
 	}
-	step("manifest")
-	if err := put(u.Dir, "manifests/"+sum+manifestSuffix, raw); err != nil {
-		return fmt.Errorf("install: %w", err)
+	if err := put(u.Dir, "manifests/"+sum+manifestSuffix, raw, step); err != nil {
+		return err
 	}
-	step("bundle")
-	if err := put(u.Dir, "manifests/"+sum+manifestSuffix+BundleSuffix, bundle); err != nil {
-		return fmt.Errorf("install: %w", err)
+	if err := put(u.Dir, "manifests/"+sum+manifestSuffix+BundleSuffix, bundle, step); err != nil {
+		return err
 	}
-	step("state")
 	b, err := encode(next)
 	if err != nil {
 		return err
 	}
-	if err := put(u.Dir, stateFile, b); err != nil {
-		return fmt.Errorf("install: %w", err)
+	if err := put(u.Dir, stateFile, b, step); err != nil {
+		return err
 	}
 	step("sweep")
 	sweep(u.Dir, next)
@@ -273,8 +291,8 @@ func Suites(dir string) ([]Installed, error) {
 	return s.Suites, nil
 }
 
-// Open reads an installed version of a suite; an empty version is the newest that is not revoked, or else the newest. The
-// archive is held against its digest each time.
+// Open reads an installed version of a suite; an empty version is the newest of those that are current, or else of the old
+// ones, or else of the revoked. The archive is held against its digest each time.
 func Open(dir, name, version string) (archive []byte, in Installed, err error) {
 	s, err := readState(dir)
 	if err != nil {
@@ -286,7 +304,7 @@ func Open(dir, name, version string) (archive []byte, in Installed, err error) {
 		if one.Name != name || version != "" && one.Version != version {
 			continue
 		}
-		if found == nil || found.Status == Revoked && one.Status != Revoked || (found.Status == Revoked) == (one.Status == Revoked) && Newer(one.Version, found.Version) {
+		if found == nil || rank(one) > rank(found) || rank(one) == rank(found) && Newer(one.Version, found.Version) {
 			found = one
 		}
 	}
@@ -302,6 +320,58 @@ func Open(dir, name, version string) (archive []byte, in Installed, err error) {
 	}
 	return b, *found, nil
 }
+
+// RevokedBy tells whether a version of a suite, installed or not, is revoked as far as this folder knows, and why.
+func RevokedBy(dir, name, version string) (reason string, revoked bool, err error) {
+	s, err := readState(dir)
+	if err != nil {
+		return "", false, err
+	}
+	for _, c := range s.Channels {
+		if reason, revoked = c.Revoked[name+"@"+version]; revoked {
+			return reason, true, nil
+		}
+	}
+	return "", false, nil
+}
+
+// Expires is until when the manifest is good that a channel's state rests on; zero where the channel was never seen.
+func Expires(dir, channel string) (time.Time, error) {
+	s, err := readState(dir)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return s.Channels[channel].Expires, nil
+}
+
+// Remove takes an installed version of a suite away.
+func Remove(dir, name, version string) error {
+	unlock, err := lock(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s, err := readState(dir)
+	if err != nil {
+		return err
+	}
+	if s.find(name, version) == nil {
+		return fmt.Errorf("suite %s@%s is not installed: %w", name, version, fs.ErrNotExist)
+	}
+	s.Suites = slices.DeleteFunc(s.Suites, func(in Installed) bool { return in.Name == name && in.Version == version })
+	b, err := encode(s)
+	if err != nil {
+		return err
+	}
+	if err := put(dir, stateFile, b, func(string) {}); err != nil {
+		return err
+	}
+	sweep(dir, s)
+	return nil
+}
+
+// rank orders statuses by how much one would want a suite of them.
+func rank(in *Installed) int { return slices.Index([]string{Revoked, Old, Current}, in.Status) }
 
 // Proof gives the signed manifest that a channel's state rests on, and its bundle, for verifying them again.
 func Proof(dir, channel string) (raw, bundle []byte, err error) {
@@ -337,18 +407,18 @@ func encode(s *state) ([]byte, error) {
 // lock keeps a second update out, until the function that it gives is called.
 func lock(dir string) (func(), error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // published data
-		return nil, fmt.Errorf("make the folder of suites: %w", err)
+		return nil, fmt.Errorf("%w: make the folder of suites: %w", ErrInstall, err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // of the suites' folder
 	if err != nil {
-		return nil, fmt.Errorf("lock the folder of suites: %w", err)
+		return nil, fmt.Errorf("%w: lock the folder of suites: %w", ErrInstall, err)
 	}
 	if busy, err := filelock.Take(f); err != nil {
 		_ = f.Close()
 		if busy {
 			return nil, fmt.Errorf("%w in %s", ErrLocked, dir)
 		}
-		return nil, fmt.Errorf("lock the folder of suites: %w", err)
+		return nil, fmt.Errorf("%w: lock the folder of suites: %w", ErrInstall, err)
 	}
 	return func() { _ = f.Close() }, nil
 }

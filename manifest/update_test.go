@@ -1,9 +1,13 @@
 package manifest
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,8 +21,10 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/sigstore/sigstore-go/pkg/bundle"
 	"github.com/sigstore/sigstore-go/pkg/verify"
 
+	"github.com/llm-speed/llm-speed/builtins"
 	"github.com/llm-speed/llm-speed/internal/suite"
 	"github.com/llm-speed/llm-speed/manifest/manifesttest"
 )
@@ -38,6 +44,7 @@ type publisher struct {
 	files map[string][]byte
 	serve map[string]http.HandlerFunc // in the place of a file
 	auth  *manifesttest.Authority
+	dir   string // of the user under attack
 }
 
 func newPublisher(t *testing.T, auth *manifesttest.Authority) *publisher {
@@ -108,11 +115,38 @@ func (l list) source() []byte {
 `, l.kind, l.channel, l.epoch, l.version, l.issued.UTC().Format(time.RFC3339), l.expires.UTC().Format(time.RFC3339), strings.Join(l.suites, ", "))
 }
 
+// tarred is an archive of plain files and what else its headers say.
+func tarred(t *testing.T, entries ...tar.Header) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	w := tar.NewWriter(z)
+	for _, h := range entries {
+		h.Mode = 0o644
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(make([]byte, h.Size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 // archive packs a suite.
 func archive(t *testing.T, name, version string) []byte {
 	t.Helper()
+	return packed(t, manifesttest.Suite(name, version))
+}
+
+// packed packs a suite's files.
+func packed(t *testing.T, sources map[string][]byte) []byte {
+	t.Helper()
 	files := fstest.MapFS{}
-	for p, b := range manifesttest.Suite(name, version) {
+	for p, b := range sources {
 		files[p] = &fstest.MapFile{Data: b}
 	}
 	s, err := suite.Load(t.Context(), files, suite.InProcess)
@@ -156,6 +190,16 @@ func (p *publisher) updater(t *testing.T, dir string) *Updater {
 			s, err := suite.Load(ctx, files, suite.InProcess)
 			if err != nil {
 				return Checked{}, err
+			}
+			for i := range s.Workloads { // the program's own check rehearses them too
+				w := &s.Workloads[i]
+				src, err := fs.ReadFile(files, w.Program)
+				if err != nil {
+					return Checked{}, err
+				}
+				if _, err := builtins.Compile(w.Program, src, func(p string) ([]byte, error) { return fs.ReadFile(files, p) }); err != nil {
+					return Checked{}, err
+				}
 			}
 			return Checked{s.Name, s.Version, s.Digest, s.Engine}, nil
 		},
@@ -217,8 +261,18 @@ func TestUpdate(t *testing.T) {
 		t.Errorf("the old one is lost: %v", err)
 	}
 
+	// What is current comes before what is only newer.
+	back := newList(3, entry("suite-v2", "2.0.0", "a/one.tar.gz", one, Current), entry("suite-v2", "2.1.0", "two.tar.gz", two, Old))
+	p.publish(t, back.source())
+	if _, err := u.Update(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	if _, in, err := Open(dir, "suite-v2", ""); err != nil || in.Version != "2.0.0" {
+		t.Errorf("the current one is %+v, %v", in, err)
+	}
+
 	// Revoked, the version stays, says so, and is no longer the newest.
-	p.publish(t, newList(3, entry("suite-v2", "2.0.0", "a/one.tar.gz", one, Old), strings.Replace(entry("suite-v2", "2.1.0", "two.tar.gz", two, Revoked), "engine:", "reason: 'wrong sizes', engine:", 1)).source())
+	p.publish(t, newList(4, entry("suite-v2", "2.0.0", "a/one.tar.gz", one, Old), strings.Replace(entry("suite-v2", "2.1.0", "two.tar.gz", two, Revoked), "engine:", "reason: 'wrong sizes', engine:", 1)).source())
 	if out, err := u.Update(t.Context(), false); err != nil || len(out.Revoked) != 1 {
 		t.Fatalf("%+v, %v", out, err)
 	}
@@ -232,7 +286,7 @@ func TestUpdate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m, _, err := u.Read(t.Context(), raw, bundle); err != nil || m.Version != 3 {
+	if m, _, err := u.Read(t.Context(), raw, bundle); err != nil || m.Version != 4 {
 		t.Errorf("the kept manifest: %+v, %v", m, err)
 	}
 	if _, _, err := Open(dir, "suite-v3", ""); !errors.Is(err, fs.ErrNotExist) {
@@ -414,6 +468,99 @@ func TestAttacks(t *testing.T) {
 		}, ErrDigest},
 		{"an archive of another suite", func(t *testing.T, p *publisher) { evil(t, p, archive(t, "suite-v9", "2.1.0")) }, ErrArchive},
 		{"no archive", func(t *testing.T, p *publisher) { evil(t, p, []byte("hello")) }, ErrArchive},
+		{"an archive whose paths leave it", func(t *testing.T, p *publisher) {
+			evil(t, p, tarred(t, tar.Header{Name: "suite.jsonnet"}, tar.Header{Name: "../../evil.star"}))
+		}, ErrArchive},
+		{"an archive with an absolute path", func(t *testing.T, p *publisher) {
+			evil(t, p, tarred(t, tar.Header{Name: "suite.jsonnet"}, tar.Header{Name: "/etc/evil.star"}))
+		}, ErrArchive},
+		{"an archive with a link", func(t *testing.T, p *publisher) {
+			evil(t, p, tarred(t, tar.Header{Name: "suite.jsonnet", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}))
+		}, ErrArchive},
+		{"an archive with a hard link", func(t *testing.T, p *publisher) {
+			evil(t, p, tarred(t, tar.Header{Name: "suite.jsonnet"}, tar.Header{Name: "a.star", Typeflag: tar.TypeLink, Linkname: "suite.jsonnet"}))
+		}, ErrArchive},
+		{"names that differ by case", func(t *testing.T, p *publisher) {
+			evil(t, p, tarred(t, tar.Header{Name: "suite.jsonnet"}, tar.Header{Name: "Suite.jsonnet"}))
+		}, ErrArchive},
+		{"a bomb", func(t *testing.T, p *publisher) {
+			evil(t, p, tarred(t, tar.Header{Name: "suite.jsonnet", Size: 64 << 20}))
+		}, ErrArchive},
+		{"a program that does not compile", func(t *testing.T, p *publisher) {
+			evil(t, p, packed(t, map[string][]byte{"suite.jsonnet": manifesttest.Suite("suite-v2", "2.1.0")["suite.jsonnet"], "n.star": []byte("def run(w):\n    strem()\n")}))
+		}, ErrArchive},
+		{"an endless bundle", func(t *testing.T, p *publisher) {
+			p.serve["/m.jsonnet"+BundleSuffix] = func(w http.ResponseWriter, r *http.Request) {
+				for r.Context().Err() == nil {
+					if _, err := w.Write(make([]byte, 64<<10)); err != nil {
+						return
+					}
+				}
+			}
+		}, ErrTooLarge},
+		{"endless headers", func(t *testing.T, p *publisher) {
+			p.serve["/m.jsonnet"] = func(w http.ResponseWriter, _ *http.Request) {
+				for i := range 12_000 {
+					w.Header().Set(fmt.Sprintf("X-%d", i), strings.Repeat("x", 1000))
+				}
+			}
+		}, ErrFetch},
+		{"a bomb in the transfer", func(t *testing.T, p *publisher) {
+			p.serve["/m.jsonnet"] = func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Encoding", "gzip")
+				z := gzip.NewWriter(w)
+				_, _ = z.Write(make([]byte, 64<<20))
+				_ = z.Close()
+			}
+		}, ErrTooLarge},
+		{"a slow archive", func(t *testing.T, p *publisher) {
+			p.serve["/next.tar.gz"] = func(w http.ResponseWriter, r *http.Request) {
+				for r.Context().Err() == nil {
+					_, _ = w.Write([]byte{' '})
+					w.(http.Flusher).Flush()
+					time.Sleep(20 * time.Millisecond)
+				}
+			}
+			p.publish(t, withNext("next.tar.gz", next).source())
+		}, ErrFetch},
+		{"no answer at all", func(t *testing.T, p *publisher) {
+			p.serve["/m.jsonnet"] = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+		}, ErrFetch},
+		{"the manifest redirected to plain http", func(t *testing.T, p *publisher) {
+			p.serve["/m.jsonnet"] = func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, "http://192.0.2.1/m.jsonnet", http.StatusFound)
+			}
+		}, ErrFetch},
+		{"the manifest redirected to a file", func(t *testing.T, p *publisher) {
+			p.serve["/m.jsonnet"] = func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Location", "file:///etc/passwd")
+				w.WriteHeader(http.StatusFound)
+			}
+		}, ErrFetch},
+		{"a reason that moves the cursor", func(t *testing.T, p *publisher) {
+			p.publish(t, newList(6, strings.Replace(installed, "engine: 1, status: 'current'", `engine: 1, status: 'revoked', reason: '\u001b[2J'`, 1)).source())
+		}, ErrFormat},
+		{"a revocation taken back", func(t *testing.T, p *publisher) {
+			p.publish(t, newList(6, strings.Replace(installed, "'current'", "'revoked'", 1)).source())
+			if _, err := p.updater(t, p.dir).Update(t.Context(), false); err != nil {
+				t.Fatal(err)
+			}
+			p.publish(t, newList(7, installed).source())
+		}, ErrRollback},
+		{"signed before the one that was seen", func(t *testing.T, p *publisher) {
+			source := newList(7, installed).source()
+			early, err := p.auth.Sign(issuer, subject, source)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(1100 * time.Millisecond) // time stamps have whole seconds
+			p.publish(t, newList(6, installed).source())
+			if _, err := p.updater(t, p.dir).Update(t.Context(), false); err != nil {
+				t.Fatal(err)
+			}
+			p.put("/m.jsonnet", source)
+			p.put("/m.jsonnet"+BundleSuffix, early)
+		}, ErrRollback},
 		{"a redirect to plain http", func(t *testing.T, p *publisher) {
 			p.serve["/next.tar.gz"] = func(w http.ResponseWriter, r *http.Request) {
 				http.Redirect(w, r, "http://192.0.2.1/next.tar.gz", http.StatusFound)
@@ -441,8 +588,9 @@ func TestAttacks(t *testing.T) {
 			if _, err := u.Update(t.Context(), false); err != nil {
 				t.Fatal(err)
 			}
-			before := contents(t, dir)
+			p.dir = dir
 			tt.attack(t, p)
+			before := contents(t, dir)
 			_, err := u.Update(t.Context(), false)
 			if !errors.Is(err, tt.want) {
 				t.Errorf("error is %v, want one that is %q", err, tt.want)
@@ -457,6 +605,100 @@ func TestAttacks(t *testing.T) {
 				t.Errorf("what is installed is not usable any more: %v", err)
 			}
 		})
+	}
+}
+
+// TestNothingIsWrittenBut holds what an update may write: nothing where it only looks, and an error of its own where it can't.
+func TestNothingIsWrittenBut(t *testing.T) {
+	p := newPublisher(t, authority(t))
+	one := archive(t, "suite-v2", "2.0.0")
+	p.put("/one.tar.gz", one)
+	p.publish(t, newList(1, entry("suite-v2", "2.0.0", "one.tar.gz", one, Current)).source())
+	dir := filepath.Join(t.TempDir(), "suites")
+	if out, err := p.updater(t, dir).Update(t.Context(), true); err != nil || len(out.Installed) != 1 {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("looking made the folder: %v", err)
+	}
+	if err := os.WriteFile(dir, nil, 0o600); err != nil { // a file in its place
+		t.Fatal(err)
+	}
+	if _, err := p.updater(t, dir).Update(t.Context(), false); err == nil || Advice(err) == "" {
+		t.Errorf("error is %v, advice %q", err, Advice(err))
+	}
+	if err := errors.Join(os.Remove(dir), os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, "archives"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.updater(t, dir).Update(t.Context(), false); !errors.Is(err, ErrInstall) || Advice(err) == "" {
+		t.Errorf("error is %v", err)
+	}
+	if in, err := Suites(dir); err != nil || len(in) != 0 {
+		t.Errorf("installed are %v, %v", in, err)
+	}
+}
+
+// TestTwoChannels holds that one channel does not take another's suite for its own, and that removing resolves it.
+func TestTwoChannels(t *testing.T) {
+	p := newPublisher(t, authority(t))
+	one, other := archive(t, "suite-v2", "2.0.0"), packed(t, map[string][]byte{
+		"suite.jsonnet": manifesttest.Suite("suite-v2", "2.0.0")["suite.jsonnet"], "n.star": []byte("def run(w):\n    stream(prompt(tokens = 9), output_tokens = 1)\n")})
+	p.put("/one.tar.gz", one)
+	p.put("/other.tar.gz", other)
+	dir := filepath.Join(t.TempDir(), "suites")
+	mine := newList(1, entry("suite-v2", "2.0.0", "one.tar.gz", one, Current))
+	mine.channel = "mine"
+	p.publish(t, mine.source())
+	u := p.updater(t, dir)
+	u.Channel = "mine"
+	if _, err := u.Update(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	p.publish(t, newList(1, entry("suite-v2", "2.0.0", "other.tar.gz", other, Current)).source())
+	u.Channel = "stable"
+	if _, err := u.Update(t.Context(), false); !errors.Is(err, ErrClash) || Advice(err) == "" {
+		t.Errorf("error is %v", err)
+	}
+	if b, _, err := Open(dir, "suite-v2", ""); err != nil || !bytes.Equal(b, one) {
+		t.Errorf("opened another: %v", err)
+	}
+	if err := Remove(dir, "suite-v2", "2.0.0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := Remove(dir, "suite-v2", "2.0.0"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("removed twice: %v", err)
+	}
+	if _, err := u.Update(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	if b, _, err := Open(dir, "suite-v2", ""); err != nil || !bytes.Equal(b, other) {
+		t.Errorf("opened another: %v", err)
+	}
+}
+
+// TestBuiltIn holds that a suite of the program itself is never fetched, and can be revoked.
+func TestBuiltIn(t *testing.T) {
+	p := newPublisher(t, authority(t))
+	one := archive(t, "suite-v1", "1.0.0")
+	dir := filepath.Join(t.TempDir(), "suites")
+	u := p.updater(t, dir)
+	u.BuiltIn = []string{"suite-v1@1.0.0"}
+	p.publish(t, newList(1, entry("suite-v1", "1.0.0", "none.tar.gz", one, Current)).source())
+	if out, err := u.Update(t.Context(), false); err != nil || len(out.Installed) != 0 {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	if _, revoked, err := RevokedBy(dir, "suite-v1", "1.0.0"); err != nil || revoked {
+		t.Errorf("revoked: %v, %v", revoked, err)
+	}
+	p.publish(t, newList(2, strings.Replace(entry("suite-v1", "1.0.0", "none.tar.gz", one, Revoked), "engine:", "reason: 'wrong sizes', engine:", 1)).source())
+	if _, err := u.Update(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	if why, revoked, err := RevokedBy(dir, "suite-v1", "1.0.0"); err != nil || !revoked || why != "wrong sizes" {
+		t.Errorf("revoked: %v %q, %v", revoked, why, err)
+	}
+	if until, err := Expires(dir, "stable"); err != nil || !until.After(now()) {
+		t.Errorf("good until %v, %v", until, err)
 	}
 }
 
@@ -516,10 +758,75 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestPublicGood reads the trusted root that is built in, with the options of Keyless.
+// TestPublicGood verifies a bundle of the public sigstore services, which a workflow like ours has made, with the trusted root
+// that is built in and all the proofs that Keyless wants: the certificate's chain and SCT, the log's entry and its time. The
+// bundle is sigstore.js@2.0.0-provenance.sigstore.json of the tests of sigstore-go 1.3.0 (Apache-2.0); it holds a statement, so
+// that it ends where a manifest's signature must be none.
 func TestPublicGood(t *testing.T) {
-	if _, err := Keyless(TrustedRoot, Identity{DefaultIssuer, DefaultIdentity}); err != nil {
+	const workflow = "https://github.com/sigstore/sigstore-js/.github/workflows/release.yml@refs/heads/main"
+	raw, err := os.ReadFile("testdata/public-good.sigstore.json")
+	if err != nil {
 		t.Fatal(err)
+	}
+	b := &bundle.Bundle{}
+	if err := b.UnmarshalJSON(raw); err != nil {
+		t.Fatal(err)
+	}
+	digest, err := hex.DecodeString("46d4e2f74c4877316640000a6fdf8a8b59f1e0847667973e9859f774dd31b8f1e0937813b777fb66a2ac67d50540fe34640966eee9fc2ccca387082b4c85cd3c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name   string
+		id     Identity
+		digest []byte
+		want   string // of the error
+	}{
+		{"as it is", Identity{DefaultIssuer, workflow}, digest, ""},
+		{"another workflow", Identity{DefaultIssuer, DefaultIdentity}, digest, "no matching CertificateIdentity"},
+		{"another branch", Identity{DefaultIssuer, strings.Replace(workflow, "main", "mai", 1)}, digest, "no matching CertificateIdentity"},
+		{"another issuer", Identity{"https://accounts.google.com", workflow}, digest, "no matching CertificateIdentity"},
+		{"another artifact", Identity{DefaultIssuer, workflow}, make([]byte, len(digest)), "does not match any digest in statement"},
+	} {
+		v, err := Keyless(TrustedRoot, tt.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		result, err := v.proved(b, verify.WithArtifactDigest("sha512", tt.digest))
+		if tt.want != "" {
+			if !errors.Is(err, ErrSignature) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%s: error is %v, want %q", tt.name, err, tt.want)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		if at := result.VerifiedTimestamps[0]; at.Type != "Tlog" || at.Timestamp.UTC().Format(time.DateOnly) != "2023-08-18" {
+			t.Errorf("signed at %+v", at)
+		}
+		if _, err := v.signed(result); !errors.Is(err, ErrSignature) {
+			t.Errorf("a statement was taken for a signature: %v", err)
+		}
+	}
+	// Without the log, or without the authority, nothing of it holds.
+	for _, part := range []string{"tlogs", "ctlogs", "certificateAuthorities"} {
+		var root map[string]any
+		if err := json.Unmarshal(TrustedRoot, &root); err != nil {
+			t.Fatal(err)
+		}
+		root[part] = []any{}
+		less, err := json.Marshal(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := Keyless(less, Identity{DefaultIssuer, workflow})
+		if err != nil {
+			continue // refused sooner
+		}
+		if _, err := v.proved(b, verify.WithArtifactDigest("sha512", digest)); !errors.Is(err, ErrSignature) {
+			t.Errorf("without %s: %v", part, err)
+		}
 	}
 	if _, err := Keyless([]byte("{}"), Identity{DefaultIssuer, DefaultIdentity}); err == nil {
 		t.Error("an empty trusted root was taken")

@@ -94,10 +94,24 @@ func (v *Verifier) Verify(artifact, bundleJSON []byte) (Signed, error) {
 	if err := b.UnmarshalJSON(bundleJSON); err != nil {
 		return Signed{}, fmt.Errorf("%w: the bundle can't be read: %w", ErrSignature, err)
 	}
-	result, err := v.verifier.Verify(&b, verify.NewPolicy(verify.WithArtifact(bytes.NewReader(artifact)), v.policy))
+	result, err := v.proved(&b, verify.WithArtifact(bytes.NewReader(artifact)))
 	if err != nil {
-		return Signed{}, fmt.Errorf("%w: wanted: %s: %w", ErrSignature, v.who, err)
+		return Signed{}, err
 	}
+	return v.signed(result)
+}
+
+// proved verifies everything that a bundle has to prove about an artifact.
+func (v *Verifier) proved(b *bundle.Bundle, artifact verify.ArtifactPolicyOption) (*verify.VerificationResult, error) {
+	result, err := v.verifier.Verify(b, verify.NewPolicy(artifact, v.policy))
+	if err != nil {
+		return nil, fmt.Errorf("%w: wanted: %s: %w", ErrSignature, v.who, err)
+	}
+	return result, nil
+}
+
+// signed takes a plain signature out of what was proved.
+func (v *Verifier) signed(result *verify.VerificationResult) (Signed, error) {
 	if result.Statement != nil {
 		return Signed{}, fmt.Errorf("%w: it signs a statement about the manifest, not the manifest", ErrSignature)
 	}

@@ -11,6 +11,7 @@ const (
 	maxOpen     = 32                       // file descriptors, the runtime's own included
 	maxStderr   = 64 << 10                 // bytes kept of what the worker says about its end
 	maxThink    = 10 * time.Second         // between two messages of a worker; the time that the host takes to answer is not in it
+	maxThought  = 60 * time.Second         // between all messages of one worker together: elsewhere than on Linux nothing bounds processor time
 	orphanThink = maxThink + 5*time.Second // after which a worker that nobody has ended ends itself
 	maxCalls    = 100_000                  // of the host, in one pass
 	watchEvery  = 20 * time.Millisecond

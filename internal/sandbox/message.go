@@ -12,6 +12,9 @@ const (
 	check    = "check"    // compile a program and all that it loads
 	run      = "run"      // compile it and run one pass
 	test     = "test"     // run a suite's tests on a result
+
+	checkLibrary = "check-library" // compile a file that programs load
+	checkTests   = "check-tests"   // compile a file of tests
 )
 
 // task is the parent's first message.

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,9 @@ import (
 // Runner starts workers.
 type Runner struct {
 	Command []string // what starts one: an executable and arguments whose process calls Serve on its stdin and stdout
+
+	watched bool          // for tests: the parent watches the memory, also where the system bounds it
+	thought time.Duration // for tests: in the place of maxThought
 }
 
 // Evaluate evaluates the jsonnet file main of a suite in a worker, and gives its JSON.
@@ -43,6 +47,17 @@ func (r Runner) Compile(ctx context.Context, main string, files map[string][]byt
 		return nil, err
 	}
 	return p, nil
+}
+
+// CheckLibrary checks a file that programs load, in a worker, as builtins.CheckLibrary does.
+func (r Runner) CheckLibrary(ctx context.Context, main string, files map[string][]byte) error {
+	return (&Program{r, main, files}).do(ctx, task{Kind: checkLibrary, Files: files, Main: main}, nil)
+}
+
+// CheckTests checks a file of tests, in a worker, as builtins.CheckTests does.
+func (r Runner) CheckTests(ctx context.Context, name string, src []byte) error {
+	p := &Program{r, name, map[string][]byte{name: src}}
+	return p.do(ctx, task{Kind: checkTests, Files: p.files, Main: name}, nil)
 }
 
 // Test runs a suite's tests on a result document, in JSON, in a worker, as builtins.RunTests does.
@@ -107,6 +122,8 @@ type worker struct {
 	out    io.ReadCloser
 	stderr *capped
 	over   *overgrown // nil where the system bounds the memory
+
+	thought time.Duration
 }
 
 // do starts a worker, gives it a task, answers its calls and waits for its end.
@@ -137,7 +154,7 @@ func (r Runner) start() (*worker, error) {
 	cmd := exec.Command(r.Command[0], r.Command[1:]...) //nolint:gosec,noctx // this program itself; do kills it when the context ends
 	// Nothing of ours is inherited: no keys, no paths. Two threads, so that the pipe is seen closing beside a computation.
 	cmd.Env = []string{"GOMAXPROCS=" + strconv.Itoa(min(2, runtime.NumCPU())), "GOTRACEBACK=none"}
-	w := &worker{cmd: cmd, stderr: &capped{}}
+	w := &worker{cmd: cmd, stderr: &capped{}, thought: r.thought}
 	cmd.Stderr = w.stderr
 	var err error
 	if w.in, err = cmd.StdinPipe(); err == nil {
@@ -149,7 +166,7 @@ func (r Runner) start() (*worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the worker that programs run in: %w; --no-sandbox runs them in this process", err)
 	}
-	if !selfBounded {
+	if !selfBounded || r.watched {
 		w.over = watch(cmd.Process)
 	}
 	return w, nil
@@ -164,13 +181,20 @@ func (w *worker) attend(t task, host *calls) (o outcome, why *LimitError, err er
 		return o, nil, err
 	}
 	in := bufio.NewReader(w.out)
+	most := cmp.Or(w.thought, maxThought)
+	left := most
 	for n := 0; ; n++ {
-		// The clock starts again at each message: what the host takes is not the program's time.
-		slow := time.AfterFunc(maxThink, w.kill)
+		// The clock stands still while the host answers: what it takes is not the program's time.
+		began := time.Now()
+		slow := time.AfterFunc(min(maxThink, left), w.kill)
 		var m fromWorker
 		err := readFrame(in, &m)
+		timely := slow.Stop()
+		left -= time.Since(began)
 		switch {
-		case !slow.Stop():
+		case !timely && left <= 0:
+			return o, &LimitError{Limit: "time", Detail: fmt.Sprintf("it computed for more than %s in one pass", most)}, errTime
+		case !timely:
 			return o, &LimitError{Limit: "time", Detail: fmt.Sprintf("it computed for more than %s without calling a builtin", maxThink)}, errTime
 		case errors.Is(err, errFrame):
 			return o, &LimitError{Limit: "message size", Detail: "one message was larger than 16 MiB"}, err

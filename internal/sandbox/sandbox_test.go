@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,9 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "internal-worker" {
 		os.Exit(sandbox.Serve(os.Stdin, os.Stdout))
+	}
+	if len(os.Args) > 1 && os.Args[1] == "internal-worker-unbounded" {
+		os.Exit(sandbox.ServeUnbounded(os.Stdin, os.Stdout))
 	}
 	os.Exit(m.Run())
 }
@@ -192,6 +196,43 @@ var hostile = []struct {
 	{"print", "for i in range(100): print('x' * 10000)", nil}, // cut, and no error
 	{"calls", "for i in range(200000): timer()", []string{"calls limit", "steps"}},
 	{"a message", "prompt(text = 'x' * 20000000)", []string{"message", "16 MiB"}},
+	{"repeating", "s = 'x' * (1 << 28)\n    for i in range(8): s = s * 2", []string{"memory limit"}},
+	{"recursion", "def f(n): return f(n + 1)\n    f(0)", []string{"called recursively"}},
+	{"recursion without a name", "y = lambda f: (lambda x: x(x))(lambda x: f(lambda v: x(x)(v)))\n    y(lambda f: lambda n: f(n + 1))(0)", []string{"called recursively"}},
+	{"a list that holds itself", "x = [1]\n    x.append(x)\n    print(x)\n    print(x == [1, [1, x]])", []string{"maximum recursion", "memory limit", "stack limit"}},
+	{"a record of a list that holds itself", "x = [1]\n    x.append(x)\n    w.record('m', x)", []string{"record"}},
+	{"a prompt of a list that holds itself", "x = []\n    x.append(x)\n    prompt(messages = x)", []string{"messages"}},
+	{"a dict of sixteen million", "d = {}\n    for i in range(1 << 24): d[i] = i", []string{"memory limit", "10000000 steps"}},
+	{"a dict from pairs", "d = dict([(i, i) for i in range(1 << 22)])", []string{"memory limit", "10000000 steps"}},
+	{"a set", "s = set(range(1 << 26))", []string{"memory limit", "time limit", "processor time limit"}},
+	{"formats in formats", "s = '%s%s'\n    for i in range(40): s = s % (s, s) if i % 2 else s.replace('%s', '%s%s%s%s%s%s%s%s')", []string{"memory limit", "format"}},
+	{"format and braces", "s = '{0}' * 1000000\n    t = s.format('x' * 1000000)", []string{"memory limit"}},
+	{"shifts", "x = 1 << 511\n    for i in range(40): x = x * x", []string{"memory limit", "time limit", "processor time limit"}},
+	{"a shift by a billion", "x = 1 << 1000000000", []string{"shift count too large"}},
+	{"a power by shifts and text", "x = 1 << 511\n    for i in range(16): x = x * x\n    s = str(x)", []string{"memory limit", "time limit", "processor time limit"}},
+	{"sorting with a key", "sorted(range(1 << 24), key = lambda x: -x)", []string{"memory limit", "10000000 steps", "time limit"}},
+	{"sorting long texts", "sorted(['x' * 1000000 + str(i) for i in range(100)] * 1000)", []string{"memory limit", "time limit", "processor time limit"}},
+	{"hashing", "d = {}\n    for i in range(200000): d[('x' * 100000, i)] = i", []string{"memory limit", "10000000 steps", "time limit", "processor time limit"}},
+	{"a deep tuple's hash", "t = ()\n    for i in range(2000000): t = (t,)\n    d = {t: 1}", []string{"10000000 steps", "memory limit", "time limit", "stack limit", "processor time limit"}},
+	{"comparing deep lists", "x = []\n    y = []\n    for i in range(1000000):\n        x = [x]\n        y = [y]\n    print(x == y)", []string{"10000000 steps", "maximum recursion", "memory limit", "stack limit", "time limit"}},
+	{"splitting", "s = 'x,' * (1 << 24)\n    t = [s.split(',') for i in range(8)]", []string{"memory limit"}},
+	{"elements", "s = ('x' * (1 << 26)).elems()\n    t = list(s)", []string{"memory limit"}},
+	{"a flood of prompts", "for i in range(200000): prompt(text = 'x')", []string{"calls limit"}},
+	{"a flood of records", "for i in range(200000): w.record('m', i)", []string{"calls limit"}},
+	{"a flood of print", "for i in range(200000): print(i)", nil}, // cut, and no error
+	{"one line of print", "print('x' * 10000000)", nil},
+	{"a million prompts in one stream", "p = prompt(text = 'x')\n    stream([p] * 1000000, output_tokens = 1)", []string{"want 1 to 4096"}},
+	{"a million messages", "prompt(messages = [{'role': 'user', 'content': 'x'}] * 1000000)", []string{"message", "memory limit"}},
+	{"a million parts", "prompt(parts = [fresh(tokens = 1)] * 1000000)", []string{"parts: got 1000000"}},
+	{"a prompt that grows without end", "p = prompt(messages = [{'role': 'user', 'content': 'x'}])\n    for i in range(100000): p = p.extend([{'role': 'user', 'content': 'x' * 1000}])", []string{"memory limit", "message", "time limit", "processor time limit", "calls limit"}},
+	{"tokens without end", "prompt(tokens = 1 << 60)", []string{"tokens"}},
+	{"an answer without end", "stream(prompt(text = 'x'), output_tokens = 1 << 60)", []string{"output_tokens"}},
+	{"waiting without end", "p = prompt(text = 'x')\n    stream([p, p], output_tokens = 1, stagger_ms = 1e300)", []string{"stagger_ms"}},
+	{"failing with a book", "fail('x' * 5000000)", []string{"fail: xxx"}},
+	{"failing in colour", "fail('\\033]0;title\\007')", []string{"fail: \uFFFD]0;title"}},
+	{"failing without end", "x = [0]\n    for i in range(40): x = [x, x]\n    fail(x)", []string{"memory limit"}},
+	{"skipping with a book", "w.skip('x' * 5000000)", []string{"skipped: xxx"}},
+	{"the name of an attribute", "getattr(w, 'x' * 1000000)", []string{"no ."}},
 }
 
 // TestHostilePrograms runs each in a worker: the parent lives, and the error names the limit.
@@ -213,6 +254,35 @@ func TestHostilePrograms(t *testing.T) {
 	}
 }
 
+// TestHostileProgramsWatched runs some as they run where the system does not bound a worker: the parent looks at its memory.
+func TestHostileProgramsWatched(t *testing.T) {
+	watched := sandbox.Runner{Command: []string{os.Args[0], "internal-worker-unbounded"}}.Watched()
+	want := []string{"a list of a billion", "doubled text", "formatting", "joining", "the text of a shared graph", "a dict of sixteen million", "a long number's text", "loop"}
+	for _, tt := range hostile {
+		if !slices.Contains(want, tt.name) {
+			continue
+		}
+		t.Run(tt.name, func(t *testing.T) {
+			p, err := watched.Compile(t.Context(), "p.star", map[string][]byte{"p.star": []byte("def run(w):\n    " + tt.body + "\n")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			names(t, p.Run(t.Context(), &host{}, point()), tt.limits)
+		})
+	}
+}
+
+// TestThinksTooLong holds a program that computes for long, in pieces that are each short enough, where no limit on processor
+// time is.
+func TestThinksTooLong(t *testing.T) {
+	watched := sandbox.Runner{Command: []string{os.Args[0], "internal-worker-unbounded"}}.Watched().Hasty(2 * time.Second)
+	p, err := watched.Compile(t.Context(), "p.star", map[string][]byte{"p.star": []byte("def run(w):\n    for i in range(1000):\n        int('9' * 100000)\n        timer()\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names(t, p.Run(t.Context(), &host{}, point()), []string{"more than 2s in one pass"})
+}
+
 // names checks that an error names one of the limits, on one line, and is a script's.
 func names(t *testing.T, err error, limits []string) {
 	t.Helper()
@@ -229,8 +299,8 @@ func names(t *testing.T, err error, limits []string) {
 	for _, l := range limits {
 		found = found || strings.Contains(err.Error(), l)
 	}
-	if !found || strings.Contains(err.Error(), "goroutine") {
-		t.Errorf("the error names none of %q: %v", limits, err)
+	if said := err.Error(); !found || strings.Contains(said, "goroutine") || len(said) > 8<<10 {
+		t.Errorf("the error names none of %q, or is too long: %.1000s", limits, said)
 	}
 }
 
@@ -269,6 +339,32 @@ func TestHostileJsonnet(t *testing.T) {
 		{"brackets", strings.Repeat("[", 12_000), []string{"nests deeper than 64"}},
 		{"a large result", "local f(s, n) = if n == 0 then s else f(s + s, n - 1); f('xxxxxxxx', 19)", []string{"more than 4 MiB"}},
 		{"a file", "importstr '/etc/passwd'", []string{"plain relative path"}},
+		{"a file above", "import '../secret.jsonnet'", []string{"plain relative path"}},
+		{"a file above, from a folder", "import 'lib/../../secret.jsonnet'", []string{"plain relative path"}},
+		{"a file of the machine, as bytes", "importbin '/etc/passwd'", []string{"plain relative path"}},
+		{"an address", "import 'https://example.com/x.jsonnet'", []string{"plain relative path"}},
+		{"a file that is not there", "import 'secret.jsonnet'", []string{"no such file in the suite"}},
+		{"itself", "import 'suite.jsonnet'", []string{"max stack frames exceeded", "memory limit", "nests"}},
+		{"a native function", "std.native('exec')('id')", []string{"null", "native", "not"}},
+		{"an argument of the command line", "function(x) x", []string{"function", "argument", "Missing"}},
+		{"text repeated", "std.repeat('x', 1e9)", []string{"memory limit", "time limit", "took longer"}},
+		{"an array repeated", "std.repeat([1], 1e9)", []string{"memory limit", "time limit", "took longer"}},
+		{"joined", "std.join('', std.makeArray(1e6, function(i) 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'))", []string{"memory limit", "time limit", "took longer", "more than 4 MiB"}},
+		{"a format's width", "'%2147483647d' % 1", []string{"memory limit", "time limit", "took longer", "max stack"}},
+		{"a format's precision", "'%.999999999f' % 1", []string{"Overflow", "memory limit", "time limit", "took longer", "max stack"}},
+		{"an object of itself", "local o = { a: o }; o", []string{"max stack frames exceeded", "memory limit", "stack limit"}},
+		{"self in self", "{ a: self { a: super.a } }", []string{"max stack frames exceeded", "memory limit", "stack limit"}},
+		{"a value that needs itself", "local x = x + 1; x", []string{"infinite loop", "max stack frames exceeded"}},
+		{"a deep value", "local f(n) = if n == 0 then [] else [f(n - 1)]; f(100000)", []string{"max stack frames exceeded"}},
+		{"a deep value, by folding", "std.foldl(function(a, i) [a], std.range(1, 100000), [])", []string{"max stack frames exceeded", "stack limit", "memory limit", "time limit", "took longer"}},
+		{"deep JSON in a string", "std.parseJson(std.repeat('[', 1e6))", []string{"memory limit", "stack limit", "JSON", "max stack", "depth"}},
+		{"deep YAML in a string", "std.parseYaml(std.repeat('[', 1e5))", []string{"memory limit", "stack limit", "yaml", "YAML", "max stack", "depth", "time limit", "took longer"}},
+		{"YAML that laughs", "std.parseYaml('a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: &g [*f,*f,*f,*f,*f,*f,*f,*f,*f]\nh: [*g,*g,*g,*g,*g,*g,*g,*g,*g]\n')", []string{"memory limit", "yaml", "YAML", "time limit", "took longer", "more than 4 MiB"}},
+		{"a sort of a million", "std.sort(std.makeArray(1e6, function(i) -i))", []string{"memory limit", "time limit", "took longer", "more than 4 MiB"}},
+		{"a set of products", "[[x, y, z] for x in std.range(1, 1000) for y in std.range(1, 1000) for z in std.range(1, 1000)]", []string{"memory limit", "time limit", "took longer"}},
+		{"a flood of traces", "std.foldl(function(a, i) std.trace('x' + i, a), std.range(1, 100000), 1)", nil},
+		{"an error as long as a book", "error std.repeat('x', 100000)", []string{"xxx"}},
+		{"an error in colour", "error '\u001b]0;title\u0007'", []string{"]0;title"}},
 		{"the environment", "std.extVar('HOME')", []string{"undefined external variable", "Undefined external variable"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -279,6 +375,9 @@ func TestHostileJsonnet(t *testing.T) {
 				t.Errorf("took %v", took)
 			}
 			names(t, err, tt.limits)
+			if err != nil && strings.Contains(err.Error(), "\x1b") {
+				t.Errorf("the error would move the cursor: %q", err)
+			}
 		})
 	}
 }

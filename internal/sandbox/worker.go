@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"runtime/debug"
 	"time"
@@ -20,7 +19,9 @@ import (
 // Serve is the worker: it bounds its own process, reads one task from in, does it, and writes how it ended to out. It
 // gives the exit status. A worker whose parent is gone ends when it next looks at the pipe, or, in the middle of a long
 // computation, by its own clock.
-func Serve(in io.Reader, out io.Writer) int {
+func Serve(in io.Reader, out io.Writer) int { return serve(in, out, bound) }
+
+func serve(in io.Reader, out io.Writer, bound func() error) int {
 	debug.SetMaxStack(maxStack)
 	debug.SetMemoryLimit(softMemory)
 	if err := bound(); err != nil {
@@ -44,6 +45,14 @@ func Serve(in io.Reader, out io.Writer) int {
 	return 0
 }
 
+// read gives a file that a program loads.
+func (t *task) read(path string) ([]byte, error) {
+	if src, ok := t.Files[path]; ok {
+		return src, nil
+	}
+	return nil, errors.New("no such file in the suite")
+}
+
 func (t *task) do(h *remote) outcome {
 	switch t.Kind {
 	case evaluate:
@@ -61,13 +70,12 @@ func (t *task) do(h *remote) outcome {
 		o := outcomeOf(err)
 		o.Tests = tests
 		return o
+	case checkLibrary:
+		return outcomeOf(builtins.CheckLibrary(t.Main, t.Files[t.Main], t.read))
+	case checkTests:
+		return outcomeOf(builtins.CheckTests(t.Main, t.Files[t.Main]))
 	case check, run:
-		p, err := builtins.Compile(t.Main, t.Files[t.Main], func(path string) ([]byte, error) {
-			if src, ok := t.Files[path]; ok {
-				return src, nil
-			}
-			return nil, fmt.Errorf("no such file in the suite: %w", fs.ErrNotExist)
-		})
+		p, err := builtins.Compile(t.Main, t.Files[t.Main], t.read)
 		if err != nil || t.Kind == check {
 			return outcomeOf(err)
 		}

@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/llm-speed/llm-speed/internal/record"
 )
@@ -33,6 +35,8 @@ const (
 	maxPasses    = 100
 	maxContext   = 1 << 24
 	maxParallel  = 4096
+	maxTokens    = 1 << 30 // of a pass
+	maxText      = 500     // bytes of a text for people
 )
 
 // check finds what the types don't say.
@@ -53,6 +57,7 @@ func (s *Suite) check(all files) error {
 	if !generator.MatchString(s.Generator) {
 		c.add("generator", "is %q; wants a name and a number like prose/1", s.Generator)
 	}
+	c.text("title", "title", s.Title)
 	if s.Budget.DefaultS <= 0 || s.Budget.QuickS <= 0 {
 		c.add("budget", "default_s is %v and quick_s %v; both want seconds above 0", s.Budget.DefaultS, s.Budget.QuickS)
 	}
@@ -64,7 +69,7 @@ func (s *Suite) check(all files) error {
 		w := &s.Workloads[i]
 		where := fmt.Sprintf("workloads[%d]", i)
 		if !workloadID.MatchString(w.ID) {
-			c.add(where, "id is %q; wants a letter, then letters, digits, _ and -", w.ID)
+			c.add(where+".id", "is %q; wants a letter, then letters, digits, _ and -", w.ID)
 		} else {
 			where += " (" + w.ID + ")"
 		}
@@ -79,16 +84,18 @@ func (s *Suite) check(all files) error {
 
 func (w *Workload) check(c *ProblemErrors, where string, all files) {
 	if strings.TrimSpace(w.Name) == "" {
-		c.add(where, "name is empty")
+		c.add(where+".name", "is empty")
 	}
 	if strings.TrimSpace(w.Doc) == "" {
-		c.add(where, "doc is empty; say in a sentence what is measured")
+		c.add(where+".doc", "is empty; say in a sentence what is measured")
 	}
+	c.text(where+".name", "name", w.Name)
+	c.text(where+".doc", "doc", w.Doc)
 	switch _, exists := all[w.Program]; {
 	case path.Ext(w.Program) != ".star" || !fs.ValidPath(w.Program):
-		c.add(where, "program is %q; wants a path inside the suite that ends in .star", w.Program)
+		c.add(where+".program", "is %q; wants a path inside the suite that ends in .star", w.Program)
 	case !exists:
-		c.add(where, "program %s: no such file in the suite", w.Program)
+		c.add(where+".program", "%s: no such file in the suite", w.Program)
 	}
 	keys := w.Shape.check(c, where, nil)
 	if w.Quick != nil {
@@ -148,8 +155,10 @@ func (s *Shape) check(c *ProblemErrors, where string, wanted []string) []string 
 			if !fieldName.MatchString(k) {
 				c.add(at, "key %q %s", k, wantsField)
 			}
-			switch p[k].(type) {
-			case string, float64, bool:
+			switch v := p[k].(type) {
+			case float64, bool:
+			case string:
+				c.text(at+"."+k, k, v)
 			default:
 				c.add(at, "%s wants a string, a number or a boolean", k)
 			}
@@ -171,8 +180,8 @@ func (s *Shape) check(c *ProblemErrors, where string, wanted []string) []string 
 		if n.Parallel <= 0 || n.Parallel > maxParallel {
 			c.add(at, "parallel is %d; wants streams, 1 to %d", n.Parallel, maxParallel)
 		}
-		if n.Prompt <= 0 || n.Output <= 0 {
-			c.add(at, "prompt is %d and output %d; both want tokens a pass, above 0", n.Prompt, n.Output)
+		if n.Prompt <= 0 || n.Output <= 0 || n.Prompt > maxTokens || n.Output > maxTokens {
+			c.add(at, "prompt is %d and output %d; both want tokens a pass, 1 to %d", n.Prompt, n.Output, maxTokens)
 		}
 	}
 	for _, k := range sortedKeys(s.Params) {
@@ -199,6 +208,7 @@ func (m MetricSpec) check(c *ProblemErrors, where, name string) {
 	if m.Unit == "" {
 		c.add(where, "unit is empty; say ms, tok/s, tokens, %%, or what it counts")
 	}
+	c.text(where+".unit", "unit", m.Unit)
 	if m.Better != "" && m.Better != "lower" && m.Better != "higher" {
 		c.add(where, "better is %q; wants lower, higher or nothing", m.Better)
 	}
@@ -219,6 +229,7 @@ func (r *Relative) check(c *ProblemErrors, where string, w *Workload) {
 	if !fieldName.MatchString(r.Name) {
 		c.add(where, "name is %q; %s", r.Name, wantsField)
 	}
+	c.text(where+".title", "title", r.Title)
 	if isRowFigure(r.Name) {
 		c.add(where, "a result has a figure of the name %q already; choose another", r.Name)
 	}
@@ -241,7 +252,18 @@ func (r *Relative) check(c *ProblemErrors, where string, w *Workload) {
 		}
 	}
 	if _, ok := r.BaseAmong(w.Points); !ok && len(w.Points) > 0 {
-		c.add(where, "base %v is none of the workload's points", r.Base)
+		base, _ := json.Marshal(r.Base)
+		c.add(where+".base", "%s is none of the workload's points", base)
+	}
+}
+
+// text refuses what a terminal would obey, and what is no title any more.
+func (p *ProblemErrors) text(where, name, text string) {
+	switch {
+	case len(text) > maxText:
+		p.add(where, "%s is longer than %d bytes", name, maxText)
+	case strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }):
+		p.add(where, "%s is %q; wants one line of plain text", name, text)
 	}
 }
 

@@ -8,9 +8,11 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/google/go-jsonnet"
 )
@@ -68,10 +70,16 @@ func Evaluate(f map[string][]byte, main string) (string, error) {
 	}
 }
 
+// placed is how the parser reports.
+var placed = regexp.MustCompile(`^([\w./ -]+:\d+:\d+(?:-[\d:]+)?) (.+)$`)
+
 // jsonnetError makes one line of the evaluator's report: what, and the innermost place.
 func jsonnetError(main string, err error) error {
-	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
+	lines := strings.Split(strings.TrimSpace(shown(err.Error())), "\n")
 	what := strings.TrimPrefix(strings.TrimSpace(lines[0]), "RUNTIME ERROR: ")
+	if m := placed.FindStringSubmatch(what); m != nil { // of the parser and the like: the place comes first, and the line after
+		return fmt.Errorf("%s: %s", m[1], m[2])
+	}
 	for _, line := range lines[1:] {
 		place, _, _ := strings.Cut(strings.TrimSpace(line), "\t")
 		if strings.Contains(place, ":") {
@@ -82,6 +90,22 @@ func jsonnetError(main string, err error) error {
 		return fmt.Errorf("%s: %s", main, what)
 	}
 	return errors.New(what)
+}
+
+// maxMessage bounds what a document can say in an error, in bytes.
+const maxMessage = 4 << 10
+
+// shown makes text of a suite fit for a terminal: without control characters but line ends, and not endless.
+func shown(text string) string {
+	if len(text) > maxMessage {
+		text = strings.ToValidUTF8(text[:maxMessage], "") + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\t' && r != '\n' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 }
 
 // importer serves imports from the suite's own files.

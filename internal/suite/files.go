@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -33,7 +34,7 @@ type files map[string][]byte
 
 // readAll copies every file of fsys. Names that begin with a dot are no part of a suite.
 func readAll(fsys fs.FS) (files, error) {
-	all := files{}
+	all, folded := files{}, map[string]string{}
 	total := 0
 	err := fs.WalkDir(fsys, ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -51,9 +52,13 @@ func readAll(fsys fs.FS) (files, error) {
 		if !d.Type().IsRegular() {
 			return fmt.Errorf("%s: is a link or a device; a suite holds plain files only", p)
 		}
-		if len(p) > maxPathBytes {
-			return fmt.Errorf("%s: path is longer than %d bytes", p, maxPathBytes)
+		if err := checkPath(p); err != nil {
+			return err
 		}
+		if other, ok := folded[strings.ToLower(p)]; ok {
+			return fmt.Errorf("%q and %q are one file on some systems", other, p)
+		}
+		folded[strings.ToLower(p)] = p
 		ext := path.Ext(p)
 		if !slices.Contains(extensions, ext) {
 			return fmt.Errorf("%s: a suite holds only %s files", p, strings.Join(extensions, " "))
@@ -84,6 +89,21 @@ func readAll(fsys fs.FS) (files, error) {
 		return nil
 	})
 	return all, err
+}
+
+// plainPath is the paths that mean one and the same file on every system: no letters that some take for others, no
+// spaces at the ends, no backslashes, nothing that a terminal would obey.
+var plainPath = regexp.MustCompile(`^\w[\w-]*([. ]+[\w-]+)*(/\w[\w-]*([. ]+[\w-]+)*)*$`)
+
+// checkPath refuses a path that does not mean the same everywhere.
+func checkPath(p string) error {
+	switch {
+	case len(p) > maxPathBytes:
+		return fmt.Errorf("%.40q…: path is longer than %d bytes", p, maxPathBytes)
+	case !fs.ValidPath(p) || !plainPath.MatchString(p):
+		return fmt.Errorf("%q is no plain path inside the suite; wants letters a to z, digits, - and _", p)
+	}
+	return nil
 }
 
 var errTooLong = errors.New("too long")

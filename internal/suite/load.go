@@ -86,7 +86,7 @@ func fits(where string, v any, t reflect.Type, wrong *ProblemErrors) {
 		for _, k := range sortedKeys(m) {
 			ft, ok := known[k]
 			if !ok {
-				wrong.add(orTop(where), "unknown field %q; valid: %s", k, strings.Join(sortedKeys(known), " "))
+				wrong.add(join(where, k), "unknown field; valid: %s", strings.Join(sortedKeys(known), " "))
 				continue
 			}
 			fits(join(where, k), m[k], ft, wrong)

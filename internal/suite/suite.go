@@ -61,8 +61,8 @@ type Shape struct {
 type Need struct {
 	Context  int `json:"context"`  // tokens a stream, prompt and output together
 	Parallel int `json:"parallel"` // streams at once
-	Prompt   int `json:"prompt"`   // prompt tokens of a pass, all streams, that are not reused: for predictions
-	Output   int `json:"output"`   // output tokens of a pass, streams that run at once counted once: for predictions
+	Prompt   int `json:"prompt"`   // prompt tokens of a pass, all streams, that are not reused: for predictions, and for what a pass may take at most
+	Output   int `json:"output"`   // output tokens of a pass, streams that run at once counted once: likewise
 }
 
 // MetricSpec declares a metric of a program.

@@ -19,8 +19,8 @@
       points: [{ output: 64 }, { output: 256 }],
       // What the program finds in w.params.
       params: { prompt_tokens: 200 },
-      // What a row asks of the backend, one for each point: tokens of context for a stream, streams at once, and, for
-      // predicting how long it takes, prompt and output tokens of a pass.
+      // What a row asks of the backend, one for each point: tokens of context for a stream, streams at once, and prompt and
+      // output tokens of a pass, which predict how long it takes; a pass that asks for over four times as many is stopped.
       needs: [{ context: 512, parallel: 1, prompt: 200, output: p.output } for p in self.points],
       passes: 2,  // at least so many
       // With --quick; what is left out stays as above.

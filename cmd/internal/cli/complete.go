@@ -48,7 +48,7 @@ func (a *app) sources() map[string]source {
 		"DIR": func(typed) offer { return offer{dirs: true} },
 		"RUN": a.tabRuns, "RUN|FILE": either, "FILE|RUN": either, "A": either, "B": either, "C": either,
 		"ROW": a.tabRowsOfRun, "METRIC": a.tabMetrics, "ROW/PASS/STREAM": a.tabStreams, "ID,...": listOf(a.tabCharts),
-		"SUITE": a.tabSuites, "NAME|DIR": a.tabSuites, "DIR|NAME": a.tabSuites, "ROW,...": listOf(a.tabRowsOfSuite),
+		"SUITE": a.tabSuites, "NAME|DIR": a.tabSuites, "DIR|NAME": a.tabSuites, "NAME@VERSION": a.tabInstalled, "ROW,...": listOf(a.tabRowsOfSuite),
 		"BACKEND": a.tabBackends, "MODEL": a.tabModels, "NAME=VALUE": a.tabOptions,
 		"PROFILE": func(typed) offer { return offer{values: profileValues()} }, "DIALECT": tabDialects, "TRAP,...": listOf(tabTraps),
 		"WORKLOAD": a.tabSavedWorkloads, "TEXT": a.tabSavedModels, "WHEN": tabAges, "LIMIT": a.tabLimits,

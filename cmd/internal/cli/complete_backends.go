@@ -156,6 +156,13 @@ func (a *app) tabSuites(typed) offer {
 	for _, name := range suites.Names() {
 		o.values = append(o.values, described(name, "built in"))
 	}
+	o.values = append(o.values, a.tabInstalled(typed{}).values...)
+	return o
+}
+
+// tabInstalled offers the suites that updates have brought.
+func (a *app) tabInstalled(typed) offer {
+	var o offer
 	dir, err := a.suitesDir()
 	if err != nil {
 		return o

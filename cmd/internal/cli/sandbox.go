@@ -34,6 +34,7 @@ type sandboxed struct {
 	evaluate suite.Evaluator
 	compile  engine.Compiler
 	test     func(ctx context.Context, name string, src, result []byte) ([]builtins.Tested, error)
+	loose    func(ctx context.Context, name string, files map[string][]byte) error // checks a program's file that no workload names
 }
 
 // sandbox runs suites in workers of this program.
@@ -46,6 +47,7 @@ func (a *app) sandbox() sandboxed {
 			evaluate: func(context.Context, map[string][]byte, string) (string, error) { return "", err },
 			compile:  func(context.Context, string, fs.FS) (engine.Program, error) { return nil, err },
 			test:     func(context.Context, string, []byte, []byte) ([]builtins.Tested, error) { return nil, err },
+			loose:    func(context.Context, string, map[string][]byte) error { return err },
 		}
 	}
 	runner := sandbox.Runner{Command: []string{path, workerName}}
@@ -53,6 +55,12 @@ func (a *app) sandbox() sandboxed {
 		name:     "worker",
 		evaluate: runner.Evaluate,
 		test:     runner.Test,
+		loose: func(ctx context.Context, name string, files map[string][]byte) error {
+			if name == suiteTests {
+				return runner.CheckTests(ctx, name, files[name])
+			}
+			return runner.CheckLibrary(ctx, name, files)
+		},
 		compile: func(ctx context.Context, main string, files fs.FS) (engine.Program, error) {
 			sources, err := suite.Sources(files)
 			if err != nil {

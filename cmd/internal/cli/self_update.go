@@ -23,7 +23,7 @@ import (
 
 // trust is who may sign a manifest.
 type trust struct {
-	identity, issuer, root, key, keyUntil string
+	identity, issuer, root, key, keyFrom, keyUntil string
 }
 
 func (t *trust) flags(f *pflag.FlagSet) {
@@ -31,8 +31,9 @@ func (t *trust) flags(f *pflag.FlagSet) {
 	f.StringVar(&t.issuer, "issuer", manifest.DefaultIssuer, "`WHO` must have vouched for that identity, exactly")
 	f.StringVar(&t.root, "trusted-root", "", "`FILE` trusted_root.json of another sigstore (default: the public one, built in)")
 	f.StringVar(&t.key, "key", "", "public key in PEM, in `FILE`, that must have signed, in the place of an identity")
+	f.StringVar(&t.keyFrom, "key-from", "", "`DAY` from which on that key is good, as 2026-01-31 (default: always was)")
 	f.StringVar(&t.keyUntil, "key-until", "", "`DAY` until which that key is good, as 2027-01-31 (default: a year from now)")
-	heading(f, "Who must have signed", "identity", "issuer", "trusted-root", "key", "key-until")
+	heading(f, "Who must have signed", "identity", "issuer", "trusted-root", "key", "key-from", "key-until")
 }
 
 // verifier makes what verifies manifests.
@@ -42,13 +43,22 @@ func (t *trust) verifier() (*manifest.Verifier, error) {
 		if err != nil {
 			return nil, usagef("--key: %w", err)
 		}
-		until := time.Now().AddDate(1, 0, 0)
-		if t.keyUntil != "" {
-			if until, err = time.Parse(time.DateOnly, t.keyUntil); err != nil {
-				return nil, usagef("--key-until %q: want a day as 2027-01-31", t.keyUntil)
+		from, until := time.Time{}, time.Now().AddDate(1, 0, 0)
+		for _, day := range []struct {
+			flag, text string
+			at         *time.Time
+		}{{"--key-from", t.keyFrom, &from}, {"--key-until", t.keyUntil, &until}} {
+			if day.text == "" {
+				continue
+			}
+			if *day.at, err = time.Parse(time.DateOnly, day.text); err != nil {
+				return nil, usagef("%s %q: want a day as 2027-01-31", day.flag, day.text)
 			}
 		}
-		v, err := manifest.Key(pem, time.Time{}, until)
+		if t.keyUntil != "" {
+			until = until.AddDate(0, 0, 1) // that day too
+		}
+		v, err := manifest.Key(pem, from, until)
 		if err != nil {
 			return nil, usagef("--key %s: %w", t.key, err)
 		}
@@ -133,6 +143,7 @@ refused: exit code 5, and nothing is changed.`,
 			if err != nil {
 				return err
 			}
+			u.BuiltIn = builtInKeys(ctx, a.sandbox())
 			out, err := u.Update(ctx, check)
 			if err != nil {
 				return a.refused(ctx, err)
@@ -175,67 +186,6 @@ func (a *app) refused(ctx context.Context, err error) error {
 	return fail(exitVerify, manifest.Advice(err), fmt.Errorf("nothing was changed: %w", err))
 }
 
-func (a *app) manifestCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "manifest", Short: "Verify a manifest of suites", Example: "  llm-speed manifest verify manifest.jsonnet manifest.jsonnet" + manifest.BundleSuffix, Args: cobra.ArbitraryArgs, RunE: group}
-	var t trust
-	verify := &cobra.Command{
-		Use: "verify FILE BUNDLE", Short: "Verify a manifest's signature and contents, offline", Args: between(2, 2),
-		Long:    "Verify a manifest's sigstore bundle over the exact bytes of the file, evaluate the manifest and check it, all offline.\nFor anybody, and for the project before it publishes.",
-		Example: "  llm-speed manifest verify manifest.jsonnet manifest.jsonnet" + manifest.BundleSuffix,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			v, err := t.verifier()
-			if err != nil {
-				return err
-			}
-			raw, err := readSmall(args[0])
-			if err != nil {
-				return err
-			}
-			bundle, err := readSmall(args[1])
-			if err != nil {
-				return err
-			}
-			u, err := a.updater(v, manifest.DefaultURL, manifest.DefaultChannel)
-			if err != nil {
-				return err
-			}
-			m, signed, err := u.Read(cmd.Context(), raw, bundle)
-			if err != nil {
-				return fail(exitVerify, manifest.Advice(err), fmt.Errorf("%s: %w", args[0], err))
-			}
-			a.outf("ok: signed by %s\nchannel %s, epoch %d, version %d, %s to %s\n", signed.By, m.Channel, m.Epoch, m.Version,
-				m.Issued.UTC().Format(time.DateTime), m.Expires.UTC().Format(time.DateTime+" UTC"))
-			for i := range m.Suites {
-				e := &m.Suites[i]
-				a.outf("  %-24s %-8s engine %d  %d bytes  sha256 %s\n", e.Key(), e.Status, e.Engine, e.Length, e.SHA256)
-			}
-			if !m.Expires.After(time.Now()) {
-				return fail(exitVerify, manifest.Advice(manifest.ErrExpired), fmt.Errorf("%s: %w", args[0], manifest.ErrExpired))
-			}
-			return nil
-		},
-	}
-	t.flags(verify.Flags())
-	cmd.AddCommand(verify)
-	return cmd
-}
-
-// readSmall reads a file that a user named, of at most a megabyte.
-func readSmall(name string) ([]byte, error) {
-	info, err := os.Stat(name)
-	switch {
-	case err != nil:
-		return nil, usagef("%w", err)
-	case info.Size() > 1<<20:
-		return nil, usagef("%s: larger than 1 MiB", name)
-	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return nil, usagef("%w", err)
-	}
-	return b, nil
-}
-
 // installedSuite opens an installed suite; official tells whether the project's own signature stands behind it. note is what
 // a user should know, empty where that is nothing.
 func (a *app) installedSuite(ctx context.Context, name, version string, box sandboxed) (s *suite.Suite, official bool, note string, err error) {
@@ -263,7 +213,10 @@ func (a *app) installedSuite(ctx context.Context, name, version string, box sand
 	case !official:
 		return s, false, fmt.Sprintf("suite %s is not official: %s", in.Key(), why), nil
 	}
-	return s, true, "", nil
+	if until, err := manifest.Expires(dir, in.Channel); err == nil && until.Before(time.Now()) {
+		note = fmt.Sprintf("what is known about suite %s is of before %s, and may be out of date: llm-speed self-update", in.Key(), until.UTC().Format(time.DateOnly))
+	}
+	return s, true, note, nil
 }
 
 // vouched verifies again, offline, that the project's own signature stands behind an installed suite.

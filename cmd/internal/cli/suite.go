@@ -41,27 +41,45 @@ func (a *app) loadSuite(ctx context.Context, name string, box sandboxed) (s *sui
 			return nil, false, err
 		}
 		if version == built.Version {
-			return built, true, nil
+			return built, a.standsBehind(built), nil
 		}
 	}
 	s, official, note, err := a.installedSuite(ctx, base, version, box)
 	switch {
 	case err == nil && built != nil && version == "" && !manifest.Newer(s.Version, built.Version):
-		return built, true, nil
+		return built, a.standsBehind(built), nil
 	case err == nil:
 		if note != "" {
 			a.warn("%s", note)
 		}
 		return s, official, nil
+	case built != nil && version == "":
+		if !errors.Is(err, fs.ErrNotExist) { // what is built in needs nothing of what is installed
+			a.warn("%v; the built-in %s@%s is taken instead", err, built.Name, built.Version)
+		}
+		return built, a.standsBehind(built), nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, false, err
-	case built != nil && version == "":
-		return built, true, nil
 	case version == "" && isDir(name):
 		s, err = loadFiles(ctx, name, dirFS(name), box)
 		return s, false, err
 	}
 	return nil, false, usagef("unknown suite %q: neither a folder nor one of the suites that are here: %s; llm-speed self-update brings new ones", name, strings.Join(a.suiteKeys(ctx, box), ", "))
+}
+
+// standsBehind tells whether a built-in suite is still the project's, as far as this machine was told; where it is not, that
+// is said.
+func (a *app) standsBehind(s *suite.Suite) bool {
+	dir, err := a.suitesDir()
+	if err != nil {
+		return true
+	}
+	reason, revoked, err := manifest.RevokedBy(dir, s.Name, s.Version)
+	if err == nil && revoked {
+		a.warn("suite %s@%s was revoked: %s; its results are not official; llm-speed self-update brings newer ones", s.Name, s.Version, orElse(reason, "no reason given"))
+		return false
+	}
+	return true
 }
 
 func loadFiles(ctx context.Context, name string, files fs.FS, box sandboxed) (*suite.Suite, error) {
@@ -74,6 +92,19 @@ func loadFiles(ctx context.Context, name string, files fs.FS, box sandboxed) (*s
 
 // suiteKeys lists the suites that are here as NAME@VERSION, the built-in ones first.
 func (a *app) suiteKeys(ctx context.Context, box sandboxed) []string {
+	keys := builtInKeys(ctx, box)
+	if dir, err := a.suitesDir(); err == nil {
+		if in, err := manifest.Suites(dir); err == nil {
+			for i := range in {
+				keys = append(keys, in[i].Key())
+			}
+		}
+	}
+	return keys
+}
+
+// builtInKeys lists the built-in suites.
+func builtInKeys(ctx context.Context, box sandboxed) []string {
 	var keys []string
 	for _, name := range suites.Names() {
 		files, err := suites.Open(name)
@@ -82,13 +113,6 @@ func (a *app) suiteKeys(ctx context.Context, box sandboxed) []string {
 		}
 		if s, err := suite.Load(ctx, files, box.evaluate); err == nil {
 			keys = append(keys, s.Name+"@"+s.Version)
-		}
-	}
-	if dir, err := a.suitesDir(); err == nil {
-		if in, err := manifest.Suites(dir); err == nil {
-			for i := range in {
-				keys = append(keys, in[i].Key())
-			}
 		}
 	}
 	return keys
@@ -118,14 +142,14 @@ func (a *app) suite() *cobra.Command {
 				return a.showSuite(s, official)
 			},
 		},
-		a.suiteNew(), a.suiteCheck(), a.suiteTest(), a.suiteDocs(), a.suitePack())
+		a.suiteNew(), a.suiteCheck(), a.suiteTest(), a.suiteDocs(), a.suitePack(), a.suiteRemove())
 	return cmd
 }
 
 func (a *app) showSuite(s *suite.Suite, official bool) error {
-	kind := "not built in"
+	kind := "not official"
 	if official {
-		kind = "built in"
+		kind = "official"
 	}
 	a.outf("%s %s  %s\n%s, %s\nprompt text: %s\nbudget: %g s, %g s with --quick\n", s.Name, s.Version, s.Title, s.Digest, kind, s.Generator, s.Budget.DefaultS, s.Budget.QuickS)
 	for i := range s.Workloads {
@@ -160,6 +184,32 @@ func (a *app) showSuite(s *suite.Suite, official bool) error {
 	return nil
 }
 
+func (a *app) suiteRemove() *cobra.Command {
+	return &cobra.Command{
+		Use: "rm NAME@VERSION", Short: "Remove an installed suite", Args: between(1, 1),
+		Long: "Remove an installed version of a suite. Built-in ones stay; self-update brings a removed one back while its manifest lists it\nas current.",
+		RunE: func(_ *cobra.Command, args []string) error {
+			name, version, ok := strings.Cut(args[0], "@")
+			if !ok {
+				return usagef("%q: want NAME@VERSION, as suite list shows them", args[0])
+			}
+			dir, err := a.suitesDir()
+			if err != nil {
+				return err
+			}
+			err = manifest.Remove(dir, name, version)
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				return usagef("%w", err)
+			case err != nil:
+				return fail(exitVerify, manifest.Advice(err), err)
+			}
+			a.outf("removed %s\n", args[0])
+			return nil
+		},
+	}
+}
+
 // listSuites prints the built-in suites and the installed ones.
 func (a *app) listSuites(ctx context.Context) error {
 	box := a.sandbox()
@@ -172,7 +222,13 @@ func (a *app) listSuites(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		a.outf("%-12s %-8s %s  built in   %s\n", s.Name, s.Version, report.ShortDigest(s.Digest), s.Title)
+		state := "built in"
+		if dir, err := a.suitesDir(); err == nil {
+			if reason, revoked, err := manifest.RevokedBy(dir, s.Name, s.Version); err == nil && revoked {
+				state += ", revoked: " + orElse(reason, "no reason given")
+			}
+		}
+		a.outf("%-12s %-8s %s  %s   %s\n", s.Name, s.Version, report.ShortDigest(s.Digest), state, s.Title)
 	}
 	dir, err := a.suitesDir()
 	if err != nil {
@@ -185,7 +241,10 @@ func (a *app) listSuites(ctx context.Context) error {
 	for i := range installed {
 		in := &installed[i]
 		state := "installed"
-		if in.Status == manifest.Revoked {
+		switch in.Status {
+		case manifest.Old:
+			state = "installed, there is a newer one"
+		case manifest.Revoked:
 			state = "revoked: " + orElse(in.Reason, "no reason given")
 		}
 		a.outf("%-12s %-8s %s  %s, channel %s\n", in.Name, in.Version, report.ShortDigest(in.Digest), state, in.Channel)

@@ -3,8 +3,11 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,7 +29,7 @@ what the suite says that it needs. Each row is rehearsed with every figure known
 			box := a.sandbox()
 			s, _, err := a.loadSuite(cmd.Context(), args[0], box)
 			if err == nil {
-				err = engine.Rehearse(cmd.Context(), s, box.compile)
+				err = errors.Join(engine.Rehearse(cmd.Context(), s, box.compile), checkLoose(cmd.Context(), s, box))
 			}
 			if errors.Is(err, context.Canceled) {
 				return err
@@ -35,7 +38,7 @@ what the suite says that it needs. Each row is rehearsed with every figure known
 			if errors.As(err, &f) && f.code != exitSuite {
 				return err
 			}
-			problems := placed(engine.Problems(err))
+			problems := once(placed(args[0], engine.Problems(err)))
 			if len(problems) == 0 {
 				rows, err := engine.PlanRows(s, nil, false)
 				if err != nil {
@@ -50,17 +53,47 @@ what the suite says that it needs. Each row is rehearsed with every figure known
 	}
 }
 
+// checkLoose checks the files of programs that no workload names: tests, and what programs load or have ceased to load.
+func checkLoose(ctx context.Context, s *suite.Suite, box sandboxed) error {
+	files, err := suite.Sources(s.Files)
+	if err != nil {
+		return err
+	}
+	programs := map[string]bool{}
+	for i := range s.Workloads {
+		programs[s.Workloads[i].Program] = true
+	}
+	var wrong []error
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if !programs[name] {
+			wrong = append(wrong, box.loose(ctx, name, files))
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+// once leaves out what is said of a place for a second time.
+func once(problems []suite.ProblemError) []suite.ProblemError {
+	said := map[string]bool{}
+	return slices.DeleteFunc(problems, func(p suite.ProblemError) bool {
+		what, _, _ := strings.Cut(p.Msg, " (row ")
+		key := fmt.Sprint(p.File, p.Line, p.Col, what)
+		defer func() { said[key] = true }()
+		return p.Line > 0 && said[key]
+	})
+}
+
 // place is how errors of other packages name a place.
-var place = regexp.MustCompile(`^([\w./-]+\.(?:jsonnet|libsonnet|star|json)):(\d+)(?::(\d+))?(?:-[\d:]+)?: `)
+var place = regexp.MustCompile(`^([\w./-]+\.(?:jsonnet|libsonnet|star|json)):(\d+)(?::(\d+))?(?:-[\d:]+)?:? `)
 
 // placed takes the places out of texts that have one.
-func placed(problems []suite.ProblemError) []suite.ProblemError {
+func placed(name string, problems []suite.ProblemError) []suite.ProblemError {
 	for i := range problems {
 		p := &problems[i]
 		if p.Line > 0 {
 			continue
 		}
-		text := strings.TrimPrefix(p.Error(), ": ")
+		text := strings.TrimPrefix(strings.TrimPrefix(p.Error(), ": "), "suite "+name+": ")
 		m := place.FindStringSubmatch(text)
 		if m == nil {
 			continue

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -58,8 +59,11 @@ func (a *app) suiteNew() *cobra.Command {
 
 // shownPath is a folder as --suite takes it: a bare word would be the name of an installed suite first.
 func shownPath(dir string) string {
-	if !strings.ContainsAny(dir, `/\`) {
-		return "./" + dir
+	if dir != "." && !strings.ContainsAny(dir, `/\`) {
+		dir = "./" + dir
+	}
+	if strings.ContainsAny(dir, " '\"$&()*;<>?[]") {
+		return strconv.Quote(dir)
 	}
 	return dir
 }

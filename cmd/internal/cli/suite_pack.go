@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -32,7 +33,13 @@ func (a *app) suitePack() *cobra.Command {
 			if err := suite.Pack(&b, s); err != nil {
 				return err
 			}
-			name := orElse(to, fmt.Sprintf("%s-%s.tar.gz", s.Name, s.Version))
+			name := fmt.Sprintf("%s-%s.tar.gz", s.Name, s.Version)
+			switch {
+			case to != "" && isDir(to):
+				name = filepath.Join(to, name)
+			case to != "":
+				name = to
+			}
 			if err := os.WriteFile(name, b.Bytes(), 0o644); err != nil { //nolint:gosec // it is to be published
 				return fail(exitUsage, "", fmt.Errorf("write the archive: %w", err))
 			}
@@ -41,6 +48,6 @@ func (a *app) suitePack() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVarP(&to, "output", "o", "", "write the archive to `FILE` (default: NAME-VERSION.tar.gz)")
+	cmd.Flags().StringVarP(&to, "output", "o", "", "write the archive to `FILE`, or into that folder (default: NAME-VERSION.tar.gz)")
 	return cmd
 }

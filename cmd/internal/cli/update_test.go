@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"testing/fstest"
@@ -30,8 +32,22 @@ func TestUpdateStories(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	repo, err := filepath.Abs("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cosign := cosignBinary()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/update",
+		Condition: func(cond string) (bool, error) {
+			if cond != "cosign" {
+				return false, fmt.Errorf("no condition %q", cond)
+			}
+			if cosign == "" && os.Getenv("CI") == "true" {
+				return false, errors.New("no cosign: scripts/install-cosign.sh installs it")
+			}
+			return cosign != "", nil
+		},
 		Setup: func(e *testscript.Env) error {
 			www := filepath.Join(e.WorkDir, "www")
 			if err := os.Mkdir(www, 0o700); err != nil {
@@ -40,6 +56,8 @@ func TestUpdateStories(t *testing.T) {
 			srv := httptest.NewServer(http.FileServer(http.Dir(www)))
 			e.Defer(srv.Close)
 			e.Setenv("URL", srv.URL)
+			e.Setenv("REPO", repo)
+			e.Setenv("COSIGN", cosign)
 			if err := os.WriteFile(filepath.Join(e.WorkDir, "key.pub"), pub, 0o600); err != nil {
 				return err
 			}
@@ -71,6 +89,23 @@ func TestUpdateStories(t *testing.T) {
 			},
 		},
 	})
+}
+
+// cosignBinary finds the real cosign, as the tests of manifest do; empty where it is not here.
+func cosignBinary() string {
+	candidates := []string{os.Getenv("LLM_SPEED_COSIGN")}
+	if cache := os.Getenv("LLM_SPEED_CACHE"); cache != "" {
+		candidates = append(candidates, filepath.Join(cache, "bin", "cosign"))
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		candidates = append(candidates, filepath.Join(home, ".cache", "llm-speed-ci", "bin", "cosign"))
+	}
+	for _, c := range append(candidates, "cosign") {
+		if path, err := exec.LookPath(c); c != "" && err == nil {
+			return path
+		}
+	}
+	return ""
 }
 
 func packedSuite(ts *testscript.TestScript, name, version string) []byte {
