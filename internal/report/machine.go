@@ -52,22 +52,23 @@ type machineView struct {
 }
 
 type machineGPU struct {
-	Vendor        string  `json:"vendor"`
-	Name          string  `json:"name"`
-	VRAM          int64   `json:"vram_total_bytes"`
-	Shared        int64   `json:"shared_total_bytes"`
-	Driver        string  `json:"driver"`
-	DriverModel   string  `json:"driver_model"`
-	Architecture  string  `json:"architecture"`
-	Cores         int     `json:"cores"`
-	PowerLimit    float64 `json:"power_limit_w"`
-	PowerEnforced float64 `json:"power_enforced_w"`
-	PowerMax      float64 `json:"power_max_w"`
-	PCIeGen       int     `json:"pcie_gen_max"`
-	PCIeWidth     int     `json:"pcie_width_max"`
-	MIG           bool    `json:"mig"`
-	ECC           *bool   `json:"ecc"`
-	Persistence   *bool   `json:"persistence"`
+	Vendor        string   `json:"vendor"`
+	Name          string   `json:"name"`
+	VRAM          int64    `json:"vram_total_bytes"`
+	Shared        int64    `json:"shared_total_bytes"`
+	Driver        string   `json:"driver"`
+	DriverModel   string   `json:"driver_model"`
+	Architecture  string   `json:"architecture"`
+	Cores         int      `json:"cores"`
+	PowerLimit    float64  `json:"power_limit_w"`
+	PowerEnforced float64  `json:"power_enforced_w"`
+	PowerMax      float64  `json:"power_max_w"`
+	PCIeGen       int      `json:"pcie_gen_max"`
+	PCIeWidth     int      `json:"pcie_width_max"`
+	MIG           bool     `json:"mig"`
+	Instances     []string `json:"mig_instances"`
+	ECC           *bool    `json:"ecc"`
+	Persistence   *bool    `json:"persistence"`
 }
 
 // stateView is what of a machine's state is shown.
@@ -284,6 +285,9 @@ func (g *machineGPU) details(runtimes map[string]string) []string {
 	mig := ""
 	if g.MIG {
 		mig = "cut into instances (MIG)"
+		if len(g.Instances) > 0 {
+			mig = "cut into instances (MIG): " + strings.Join(g.Instances, ", ")
+		}
 	}
 	return []string{labelled("driver", join(" ", g.Driver, g.DriverModel)), runtime, arch, cores, power, link, switched("ECC", g.ECC), mig}
 }
