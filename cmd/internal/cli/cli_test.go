@@ -19,8 +19,12 @@ import (
 
 var updateStories = flag.Bool("update", false, "write what the stories' cmp lines compare with anew")
 
-// TestMain lets the stories in testdata run this program as a user does: as a process of its own.
+// TestMain lets the stories in testdata run this program as a user does: as a process of its own. A command that a test runs
+// in memory starts this binary as its worker: without the first line that would be all tests once more, and so on.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == workerName {
+		os.Exit(Main(OS()))
+	}
 	testscript.Main(m, map[string]func(){"llm-speed": func() { os.Exit(Main(OS())) }})
 }
 
