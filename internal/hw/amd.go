@@ -11,9 +11,11 @@ import (
 	"strings"
 )
 
-// The questions to AMD's tools.
+// The questions to AMD's tools. In a virtual machine amd-smi knows no --limit, and refuses the whole question: then it is asked
+// for all that it has.
 var (
 	amdSMIStatic = []string{"static", "--asic", "--vram", "--board", "--driver", "--bus", "--vbios", "--limit", "--json"}
+	amdSMIAll    = []string{"static", "--json"}
 	rocmSMIAll   = []string{"--showproductname", "--showbus", "--showmeminfo", "vram", "--showmaxpower", "--showvbios", "--showdriverversion", "--json"}
 )
 
@@ -21,6 +23,10 @@ var (
 func (s source) amd(ctx context.Context) ([]GPU, error) {
 	out, err := s.run(ctx, "amd-smi", amdSMIStatic...)
 	list, parseErr := parseAMDSMI(out)
+	if parseErr != nil && err != nil && refused.MatchString(out[:min(len(out), 4<<10)]) {
+		out, err = s.run(ctx, "amd-smi", amdSMIAll...)
+		list, parseErr = parseAMDSMI(out)
+	}
 	if parseErr == nil && len(list) > 0 {
 		return list, nil
 	}
@@ -28,6 +34,9 @@ func (s source) amd(ctx context.Context) ([]GPU, error) {
 		err = parseErr
 	}
 	newer := fmt.Errorf("amd-smi: %w", err)
+	if ctx.Err() != nil { // no time is left
+		return nil, newer
+	}
 	out, err = s.run(ctx, "rocm-smi", rocmSMIAll...)
 	list, parseErr = parseROCmSMI(out)
 	if parseErr == nil && len(list) > 0 {
@@ -38,6 +47,9 @@ func (s source) amd(ctx context.Context) ([]GPU, error) {
 	}
 	return nil, errors.Join(newer, fmt.Errorf("rocm-smi: %w", err))
 }
+
+// refused is how amd-smi says that it does not know an argument.
+var refused = regexp.MustCompile(`(?i)unrecognized argument|invalid (?:parameter|argument|command)|not supported`)
 
 // leaf is a value of amd-smi: a number, a text, {"value": 42, "unit": "W"}, or "N/A" in the place of any of these and of
 // whole groups.
@@ -142,7 +154,7 @@ func parseAMDSMI(text string) ([]GPU, error) {
 			g.VRAMTotal = some(int64(*mb) << 20)
 		}
 		g.Driver = some(l.text("driver", "version"))
-		g.VBIOS = some(firstText(l.text("vbios", "part_number"), l.text("vbios", "version")))
+		g.VBIOS = some(firstText(l.text("vbios", "part_number"), l.text("ifwi", "part_number"), l.text("vbios", "version"), l.text("ifwi", "version")))
 		g.Architecture = some(l.text("asic", "target_graphics_version"))
 		g.Cores = l.count("asic", "num_compute_units")
 		g.PowerMax = l.firstOf("W", []string{"limit", "max_power"}, []string{"limit", "ppt0", "max_power_limit"})
@@ -250,7 +262,7 @@ func parseROCmSMI(text string) ([]GPU, error) {
 	var list []GPU
 	for _, c := range cards {
 		g := GPU{Vendor: "amd", Driver: some(driver)}
-		for _, key := range []string{"card series", "card model"} {
+		for _, key := range []string{"card series", "device name", "card model"} {
 			if v := c.find(key); v != "" && !onlyHex.MatchString(v) && g.Name == "" {
 				g.Name = v
 			}

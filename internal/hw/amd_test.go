@@ -1,6 +1,8 @@
 package hw
 
 import (
+	gocmp "cmp"
+	"context"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -131,6 +133,67 @@ func TestWhenAMDIsAsked(t *testing.T) {
 		if _, err := s.amdState(t.Context()); err != nil && !errors.Is(err, errNoTool) || !slices.Equal(asked, c.asked) {
 			t.Errorf("%s: asked %v, want %v; %v", c.name, asked, c.asked, err)
 		}
+	}
+}
+
+// An argument that amd-smi does not know costs one more question; any other failure is a matter for the older tool.
+func TestAMDRefusesAnArgument(t *testing.T) {
+	const refusal = "usage: amd-smi static [-h]\namd-smi static: error: unrecognized arguments: --limit\n"
+	for _, c := range []struct {
+		name, first, second string
+		err                 error
+		asked               int
+		want                string
+	}{
+		{"refused, then told", refusal, `[{"gpu":0,"asic":{"market_name":"AMD A"}}]`, nil, 2, "AMD A"},
+		{"refused twice", refusal, refusal, nil, 2, ""},
+		{"hangs", "", "", context.DeadlineExceeded, 1, ""},
+		{"rubbish", "<html>", "", nil, 1, ""},
+	} {
+		asked := 0
+		s := replayed(tree(nil), func(name string, args ...string) (string, error) {
+			if name != "amd-smi" {
+				return "", errNoTool
+			}
+			if asked++; slices.Contains(args, "--limit") {
+				return c.first, gocmp.Or(c.err, errors.New("exit status 2"))
+			}
+			return c.second, nil
+		})
+		list, err := s.amd(t.Context())
+		got := ""
+		if len(list) > 0 {
+			got = list[0].Name
+		}
+		if got != c.want || asked != c.asked || (err == nil) != (c.want != "") {
+			t.Errorf("%s: %q, asked %d times, %v", c.name, got, asked, err)
+		}
+	}
+}
+
+// The kernel lists who computes by ROCm; a memory that can't be read is not taken for 0.
+func TestROCmProcesses(t *testing.T) {
+	const dir = kfdDir + "/"
+	for _, c := range []struct {
+		name   string
+		files  map[string]string
+		n      int
+		memory *int64
+		ok     bool
+	}{
+		{"no such driver", map[string]string{"proc/version": "x"}, 0, nil, false},
+		{"two processes, three memories", map[string]string{dir + "7/vram_1": "5", dir + "7/vram_2": "6", dir + "7/pasid": "3", dir + "8/vram_1": "1"}, 2, is(int64(12)), true},
+		{"rubbish", map[string]string{dir + "7/vram_1": "-5", dir + "8/vram_1": "1"}, 2, nil, true},
+		{"none is told", map[string]string{dir + "7/pasid": "3"}, 1, nil, true},
+		{"other folders", map[string]string{dir + "x/vram_1": "5"}, 0, is(int64(0)), true},
+	} {
+		n, memory, ok := kfdProcesses(tree(c.files))
+		if n != c.n || ok != c.ok || (memory == nil) != (c.memory == nil) || memory != nil && *memory != *c.memory {
+			t.Errorf("%s: %d, %v, %t", c.name, n, memory, ok)
+		}
+	}
+	if got := rocmVersion(tree(map[string]string{"opt/rocm-6.4.1/.info/version": "6.4.1-83\n", "opt/rocm-6.10.0/.info/version": "6.10.0-1\n", "opt/rocm-5.7/.info/version": ""})); got != "6.10.0-1" {
+		t.Error(got)
 	}
 }
 

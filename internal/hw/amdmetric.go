@@ -56,6 +56,9 @@ func (s source) askAMD(ctx context.Context) ([]GPUState, error) {
 		err = parseErr
 	}
 	newer := fmt.Errorf("amd-smi: %w", err)
+	if ctx.Err() != nil { // no time is left
+		return nil, newer
+	}
 	out, err = s.run(ctx, "rocm-smi", rocmSMIState...)
 	list, parseErr = parseROCmState(out)
 	if parseErr == nil && len(list) > 0 {

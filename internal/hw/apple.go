@@ -62,6 +62,9 @@ func parseSystemProfiler(text string) (list []GPU, metal string, err error) {
 				g.Vendor = known
 			}
 		}
+		if g.Vendor == "" && strings.HasPrefix(g.Name, "Apple ") {
+			g.Vendor = "apple"
+		}
 		if g.Vendor == "" || g.Name == "" {
 			continue // a screen that is driven by software
 		}

@@ -62,20 +62,30 @@ func TestBadTools(t *testing.T) {
 		} {
 			t.Run(bad.name+"/"+system, func(t *testing.T) {
 				t.Parallel()
-				ctx := t.Context()
-				if system != "linux" { // their own limits are of many seconds
-					own, cancel := context.WithTimeout(ctx, 1500*time.Millisecond)
-					defer cancel()
-					ctx = own
+				var fp Fingerprint
+				var c Condition
+				look := func() {
+					ctx := t.Context()
+					if system != "linux" { // their own limits are of many seconds
+						own, cancel := context.WithTimeout(ctx, 1500*time.Millisecond)
+						defer cancel()
+						ctx = own
+					}
+					fp, c = Fingerprint{Reasons: map[string]string{}}, Condition{Reasons: map[string]string{}}
+					began := time.Now()
+					done := make(chan struct{})
+					go func() { gather(ctx, &c, c.Reasons, probes.state); close(done) }()
+					gather(ctx, &fp, fp.Reasons, probes.read)
+					<-done
+					if took := time.Since(began); took > 6*time.Second { // a second or a half more, and it runs beside others
+						t.Errorf("took %s", took)
+					}
 				}
-				fp, c := Fingerprint{Reasons: map[string]string{}}, Condition{Reasons: map[string]string{}}
-				began := time.Now()
-				done := make(chan struct{})
-				go func() { gather(ctx, &c, c.Reasons, probes.state); close(done) }()
-				gather(ctx, &fp, fp.Reasons, probes.read)
-				<-done
-				if took := time.Since(began); took > 6*time.Second { // a second or a half more, and it runs beside others
-					t.Errorf("took %s", took)
+				// A machine that is busy with these very tools may keep a probe itself from ending in time.
+				for range 5 {
+					if look(); !strings.HasPrefix(fp.Reasons["gpus"], "no answer within") {
+						break
+					}
 				}
 				why := fp.Reasons["gpus"]
 				if why == "" || !strings.Contains(why, bad.why) && !strings.Contains(why, "deadline") || len(why) > 4000 || strings.ContainsAny(why, "\x00\x1b\n") {

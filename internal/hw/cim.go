@@ -146,10 +146,18 @@ func (a cimAnswer) ram() RAM {
 func (a cimAnswer) enter(fp *Fingerprint, reasons map[string]string) {
 	fp.RAM = a.ram()
 	var top float64
+	cores, threads := 0, 0
 	for _, c := range a.CPU {
 		if c.Clock != nil {
 			top = max(top, *c.Clock)
 		}
+		cores, threads = cores+max(0, c.Cores), threads+max(0, c.Threads)
+	}
+	if cores > 0 && threads >= cores {
+		on := threads > cores
+		fp.CPU.SMT = &on
+	} else {
+		reasons["cpu.smt"] = silent
 	}
 	fp.CPU.ClockMax = known(top, reasons, "cpu.clock_max_mhz")
 	var machine, build string
@@ -217,7 +225,7 @@ func (s source) windowsAll(ctx context.Context) (func(*Fingerprint, map[string]s
 	return func(fp *Fingerprint, reasons map[string]string) {
 		enter(fp, reasons)
 		if err != nil {
-			blame(reasons, []string{"machine", "os.build", "cpu.clock_max_mhz", "ram.modules", "ram.channels", "ram.speed_mts"}, "PowerShell: "+err.Error())
+			blame(reasons, []string{"machine", "os.build", "cpu.clock_max_mhz", "cpu.smt", "ram.modules", "ram.channels", "ram.speed_mts"}, "PowerShell: "+err.Error())
 			return
 		}
 		answer.enter(fp, reasons)

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/shirou/gopsutil/v4/cpu"
 	"github.com/shirou/gopsutil/v4/mem"
 )
 
-func cpuModel(ctx context.Context) (func(*Fingerprint, map[string]string), error) {
+func (s source) cpuModel(ctx context.Context) (func(*Fingerprint, map[string]string), error) {
 	infos, err := cpu.InfoWithContext(ctx)
 	if err != nil {
 		return nil, err
@@ -18,12 +19,30 @@ func cpuModel(ctx context.Context) (func(*Fingerprint, map[string]string), error
 	if len(infos) == 0 {
 		return nil, errors.New("the system lists no CPU")
 	}
-	model := strings.Join(strings.Fields(infos[0].ModelName), " ")
-	sockets := packages(infos)
+	model := modelsOf(infos)
+	sockets := s.packages(infos)
 	return func(fp *Fingerprint, reasons map[string]string) {
 		fp.CPU.Model = known(model, reasons, "cpu.model")
 		fp.CPU.Sockets = known(sockets, reasons, "cpu.sockets")
 	}, nil
+}
+
+// maxModels bounds how many kinds of cores a processor's name is made of.
+const maxModels = 4
+
+// modelsOf names the processor: as it names itself, or, on chips that only number their kinds of cores, by these kinds.
+func modelsOf(infos []cpu.InfoStat) string {
+	var names []string
+	for _, info := range infos {
+		name := strings.Join(strings.Fields(info.ModelName), " ")
+		if (name == "" || name == "Undefined") && info.VendorID != "" && strings.HasPrefix(info.Model, "0x") { // a part that the library has no name for
+			name = info.VendorID + " part " + info.Model
+		}
+		if name != "" && !slices.Contains(names, name) && len(names) < maxModels {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, " + ")
 }
 
 // socketsOf counts the packages that a list of logical CPUs names; 0 where it names none.

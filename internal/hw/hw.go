@@ -95,6 +95,7 @@ type GPU struct {
 	MIG           *bool    `json:"mig"`            // cut into instances
 	ECC           *bool    `json:"ecc"`
 	Persistence   *bool    `json:"persistence"`
+	Instances     []string `json:"mig_instances,omitempty"` // profiles of those that this process sees, as "3g.71gb"; of a GPU that is cut alone
 
 	BusID string            `json:"-"` // 0000:01:00.0, lower case; "" where not known. It never leaves the process.
 	UUID  string            `json:"-"` // as the vendor's tool prints it. It never leaves the process.
@@ -128,7 +129,7 @@ func (m Machine) Read(ctx context.Context) Fingerprint { return m.source().finge
 func (s source) fingerprint(ctx context.Context) Fingerprint {
 	fp := Fingerprint{OS: OS{Name: runtime.GOOS, Arch: runtime.GOARCH}, Reasons: map[string]string{}}
 	probes := append([]probe[Fingerprint]{
-		{keys: []string{"cpu.model", "cpu.sockets"}, run: cpuModel},
+		{keys: []string{"cpu.model", "cpu.sockets"}, run: s.cpuModel},
 		{keys: []string{"cpu.cores", "cpu.threads"}, run: cpuCounts},
 		{keys: []string{"cpu.usable_threads"}, run: usable},
 		{keys: []string{"ram_total_bytes", "ram_available_bytes"}, run: memory},

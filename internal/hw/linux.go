@@ -49,7 +49,7 @@ func (s source) linuxCPU(context.Context) (func(*Fingerprint, map[string]string)
 	governor, preference := s.distinct(policies, "scaling_governor"), s.distinct(policies, "energy_performance_preference")
 	smt, smtWhy := onOff(read(s.files, cpuDir+"smt/active"), "1", "0")
 	turbo, turboWhy := s.turbo(policies)
-	performance, efficiency := s.cores("cpu_core"), s.cores("cpu_atom")
+	performance, efficiency, oneKind := s.kinds()
 	return func(fp *Fingerprint, reasons map[string]string) {
 		hidden := "the kernel shows no frequency scaling here"
 		fp.CPU.ClockMax = some(clock)
@@ -72,9 +72,10 @@ func (s source) linuxCPU(context.Context) (func(*Fingerprint, map[string]string)
 		if fp.CPU.Turbo = turbo; turbo == nil {
 			reasons["cpu.turbo"] = turboWhy
 		}
-		if fp.CPU.PerformanceCores, fp.CPU.EfficiencyCores = some(performance), some(efficiency); performance == 0 || efficiency == 0 {
-			fp.CPU.PerformanceCores, fp.CPU.EfficiencyCores = nil, nil
-			reasons["cpu.performance_cores"], reasons["cpu.efficiency_cores"] = "the kernel shows one kind of cores", "the kernel shows one kind of cores"
+		if oneKind == "" {
+			fp.CPU.PerformanceCores, fp.CPU.EfficiencyCores = &performance, &efficiency
+		} else {
+			reasons["cpu.performance_cores"], reasons["cpu.efficiency_cores"] = oneKind, oneKind
 		}
 		reasons["cpu.translated"] = "not looked for on Linux"
 	}, nil
@@ -114,6 +115,32 @@ func (s source) turbo(policies []string) (*bool, string) {
 		return onOff(text, "1", "0")
 	}
 	return onOff(s.distinct(policies, "boost"), "1", "0")
+}
+
+// kinds counts the cores of both kinds of a processor that has two, or says why it does not: Intel's are listed by the kernel,
+// those of others tell their capacity.
+func (s source) kinds() (performance, efficiency int, why string) {
+	if performance, efficiency = s.cores("cpu_core"), s.cores("cpu_atom"); performance > 0 && efficiency > 0 {
+		return performance, efficiency, ""
+	}
+	capacities := map[float64]int{}
+	found, _ := fs.Glob(s.files, cpuDir+"cpu[0-9]*/cpu_capacity")
+	most, least := 0.0, 0.0
+	for _, f := range found {
+		if n := number(read(s.files, f)); n > 0 {
+			capacities[n]++
+			if most = max(most, n); least == 0 || n < least {
+				least = n
+			}
+		}
+	}
+	switch len(capacities) {
+	case 0, 1:
+		return 0, 0, "the kernel shows one kind of cores"
+	case 2:
+		return capacities[most], capacities[least], ""
+	}
+	return 0, 0, "the kernel shows cores of " + strconv.Itoa(len(capacities)) + " capacities"
 }
 
 // cores counts the physical cores of one kind on Intel's hybrid processors.

@@ -37,6 +37,9 @@ func recorded(t *testing.T, dir string) source {
 		if name == "nvidia-smi" {
 			return replayNvidia(t, dir, args)
 		}
+		if out := text(t, dir, name+".refuses"); out != "" && slices.Contains(args, "--limit") {
+			return out, errors.New("run " + name + ": exit status 2")
+		}
 		// Tools of AMD's are asked twice, for what a GPU is and for what it does.
 		if name == "amd-smi" && args[0] == "metric" {
 			name += "-metric"
@@ -97,6 +100,8 @@ func replayNvidia(t *testing.T, dir string, args []string) (string, error) {
 		return text(t, dir, "nvidia-smi.txt"), nil
 	case strings.HasPrefix(args[0], "--query-compute-apps="):
 		return text(t, dir, "nvidia-smi-apps.csv"), nil
+	case args[0] == "-L":
+		return text(t, dir, "nvidia-smi-list.txt"), nil
 	case args[0] == "--version":
 		if out := text(t, dir, "nvidia-smi-version.txt"); out != "" {
 			return out, nil
@@ -135,7 +140,7 @@ func TestRecordedMachines(t *testing.T) {
 	if err != nil || len(dirs) < 15 {
 		t.Fatalf("only %d recorded machines, %v", len(dirs), err)
 	}
-	secret := regexp.MustCompile(`(?i)GPU-[0-9a-f]{8}|[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.\d|692251000123|0xDEC0DE|76a08c|fd626d62`)
+	secret := regexp.MustCompile(`(?i)(?:GPU|MIG)-[0-9a-f]{8}|[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.\d|692251000123|0xDEC0DE|76a08c|fd626d62|6922510001230abc`)
 	for _, dir := range dirs {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			s := recorded(t, dir)

@@ -12,9 +12,10 @@ import (
 	"sync"
 )
 
-// nvidiaStatic are the fields that a Fingerprint takes from nvidia-smi; those after a bar are older names of the first.
+// nvidiaStatic are the fields that a Fingerprint takes from nvidia-smi; those after a bar are other names of the first, which
+// older drivers have, or newer ones will have alone.
 var nvidiaStatic = []string{
-	"name", "uuid", "pci.bus_id", "driver_version", "vbios_version", "compute_cap", "memory.total", "persistence_mode",
+	"name", "uuid", "pci.bus_id", "driver_version|kmd_version", "vbios_version", "compute_cap", "memory.total", "persistence_mode",
 	"mig.mode.current", "ecc.mode.current", "driver_model.current", "power.limit", "enforced.power.limit", "power.default_limit",
 	"power.max_limit", "clocks.max.sm", "clocks.max.memory", "clocks.applications.graphics", "pcie.link.gen.max", "pcie.link.width.max",
 }
@@ -49,7 +50,7 @@ func (s source) queryNvidiaNames(ctx context.Context, fields []string) ([]nvidia
 	return rows, listed, err
 }
 
-// renamed puts what an older name has answered under the name that is asked for.
+// renamed puts what another name has answered under the name that is asked for.
 func renamed(rows []nvidiaRow, fields []string) {
 	for _, row := range rows {
 		for _, f := range fields {
@@ -98,7 +99,7 @@ func firstNames(fields []string) []string {
 // listedField is how nvidia-smi's help lists a field: on a line of its own, in quotes, aliases behind an "or".
 var listedField = regexp.MustCompile(`"([a-z0-9_.]+)"`)
 
-// pickFields gives the names of fields that the help of nvidia-smi lists, the newest name of each.
+// pickFields gives the names of fields that the help of nvidia-smi lists, the first name of each that it knows.
 func pickFields(help string, fields []string) []string {
 	listed := map[string]bool{}
 	for line := range strings.Lines(help) {
@@ -270,7 +271,8 @@ func busID(text string) string {
 	return text
 }
 
-// cudaVersion finds the version that `nvidia-smi --version` and the plain table show; "" where they show none.
+// cudaVersion finds the version that `nvidia-smi --version` and the plain table show; "" where they show none. Since driver 610
+// it has another name, and the old one says that it is deprecated.
 func cudaVersion(text string) string {
 	if m := cudaPattern.FindStringSubmatch(text); m != nil {
 		return m[1]
@@ -278,7 +280,7 @@ func cudaVersion(text string) string {
 	return ""
 }
 
-var cudaPattern = regexp.MustCompile(`CUDA (?:UMD )?Version\s*:\s*(\d+\.\d+)`)
+var cudaPattern = regexp.MustCompile(`(?i)CUDA (?:UMD )?Version\s*:\s*(\d+\.\d+)`)
 
 // nvidia lists NVIDIA GPUs, and the CUDA version of their driver. Where nvidia-smi fails, the names that the driver shows are
 // all there is, and the fields' reasons say so. No nvidia-smi and no driver is no error.
@@ -302,6 +304,7 @@ func (s source) nvidia(ctx context.Context) (list []GPU, cuda string, err error)
 		}
 		list = append(list, g)
 	}
+	s.migInstances(ctx, list)
 	wg.Wait()
 	if errors.Is(err, errNoDevices) {
 		return nil, version, nil
@@ -321,6 +324,50 @@ func (s source) nvidia(ctx context.Context) (list []GPU, cuda string, err error)
 		err = nil
 	}
 	return list, version, err
+}
+
+// migInstances finds out into what the GPUs that are cut have been cut: a model on a part of one is another thing than a model
+// on all of it. No field of the query tells it.
+func (s source) migInstances(ctx context.Context, list []GPU) {
+	if !slices.ContainsFunc(list, func(g GPU) bool { return g.MIG != nil && *g.MIG }) {
+		return
+	}
+	out, err := s.run(ctx, "nvidia-smi", "-L")
+	found := parseInstances(out)
+	for i := range list {
+		g := &list[i]
+		if g.MIG == nil || !*g.MIG {
+			continue
+		}
+		if g.Instances = found[g.UUID]; g.Instances == nil {
+			g.why["mig_instances"] = "nvidia-smi -L lists none"
+			if err != nil {
+				g.why["mig_instances"] = "nvidia-smi -L: " + err.Error()
+			}
+		}
+	}
+}
+
+var (
+	listedGPU      = regexp.MustCompile(`^GPU \d+: .*\(UUID: (GPU-[^)\s]+)\)`)
+	listedInstance = regexp.MustCompile(`^\s+MIG (\S+)\s+Device\s+\d+:`)
+)
+
+// maxInstances bounds how many instances of a GPU are kept; there are 7 at most.
+const maxInstances = 64
+
+// parseInstances understands `nvidia-smi -L`: the profiles of each GPU's instances, by its UUID.
+func parseInstances(text string) map[string][]string {
+	found := map[string][]string{}
+	uuid := ""
+	for line := range strings.Lines(text) {
+		if m := listedGPU.FindStringSubmatch(line); m != nil {
+			uuid = m[1]
+		} else if m := listedInstance.FindStringSubmatch(line); m != nil && uuid != "" && len(found[uuid]) < maxInstances && len(m[1]) <= 32 {
+			found[uuid] = append(found[uuid], strings.ToValidUTF8(m[1], "?"))
+		}
+	}
+	return found
 }
 
 // nvidiaNames reads the names that the driver itself shows on Linux.

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// nvidiaSampled are the fields of a GPU's state, and their older names.
+// nvidiaSampled are the fields of a GPU's state, and their other names.
 var nvidiaSampled = []string{
 	"utilization.gpu", "memory.used", "clocks.sm", "clocks.mem", "temperature.gpu", "temperature.gpu.tlimit", "power.draw", "pstate",
-	"pcie.link.gen.current", "pcie.link.width.current", "clocks_event_reasons.active|clocks_throttle_reasons.active",
+	"pcie.link.gen.current|pcie.link.gen.gpucurrent", "pcie.link.width.current", "clocks_event_reasons.active|clocks_throttle_reasons.active",
 	"clocks_event_reasons_counters.sw_power_cap", "clocks_event_reasons_counters.hw_power_brake_slowdown",
 	"clocks_event_reasons_counters.sw_thermal_slowdown", "clocks_event_reasons_counters.hw_thermal_slowdown",
 }
@@ -93,6 +93,9 @@ func (s source) nvidiaState(ctx context.Context) ([]GPUState, error) {
 	return list, err
 }
 
+// errNoList is the reason where nobody lists the processes on GPUs.
+const errNoList = notHereError("only NVIDIA's tool and ROCm's driver tell")
+
 // nvidiaProcesses counts the processes that compute on NVIDIA's GPUs. Their names are not asked for: they tell what else the
 // user does. Containers see none but their own.
 func (s source) nvidiaProcesses(ctx context.Context) (func(*Condition, map[string]string), error) {
@@ -101,19 +104,24 @@ func (s source) nvidiaProcesses(ctx context.Context) (func(*Condition, map[strin
 	out, err := s.run(ctx, "nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits")
 	switch {
 	case errors.Is(err, errNoTool) || strings.Contains(out, "No devices were found"):
-		return nil, notHereError("only NVIDIA's tool tells")
+		return nil, errNoList
 	case err != nil:
 		return nil, err
 	}
 	n, memory, err := parseProcesses(out)
-	if err == nil && n == 0 && container(s.files) != "" {
+	switch {
+	case err != nil:
+		return nil, err
+	case n == 0 && container(s.files) != "":
 		return nil, notHereError("nvidia-smi names none inside a container, whoever computes")
+	case n > 0 && strings.Count(out, "[N/A]") == strings.Count(strings.TrimSpace(out), "\n")+1:
+		return nil, notHereError("nvidia-smi tells the memory of none of them: under Windows' display driver it lists all that draws")
 	}
 	return func(c *Condition, reasons map[string]string) {
 		if c.GPUProcesses, c.GPUProcessRAM = &n, memory; memory == nil {
 			reasons["gpu_processes_bytes"] = "nvidia-smi does not tell it of all of them"
 		}
-	}, err
+	}, nil
 }
 
 // parseProcesses understands that answer: a line a process and GPU, and none at all where there are none. Windows' driver

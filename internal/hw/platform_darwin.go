@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func packages([]cpu.InfoStat) int {
+func (source) packages([]cpu.InfoStat) int {
 	n, err := unix.SysctlUint32("hw.packages")
 	if err != nil {
 		return 0

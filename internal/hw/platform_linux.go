@@ -2,6 +2,7 @@ package hw
 
 import (
 	"context"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,7 +12,20 @@ import (
 	"github.com/shirou/gopsutil/v4/host"
 )
 
-func packages(infos []cpu.InfoStat) int { return socketsOf(infos) }
+// packages: processors that do not name their package in the list name it among the kernel's files.
+func (s source) packages(infos []cpu.InfoStat) int {
+	if n := socketsOf(infos); n > 0 {
+		return n
+	}
+	ids := map[string]bool{}
+	found, _ := fs.Glob(s.files, cpuDir+"cpu[0-9]*/topology/physical_package_id")
+	for _, f := range found {
+		if id := read(s.files, f); id != "" && id[0] != '-' { // -1 is "not known"
+			ids[id] = true
+		}
+	}
+	return len(ids)
+}
 
 func (s source) distribution(context.Context) (func(*Fingerprint, map[string]string), error) {
 	text := read(s.files, "etc/os-release")

@@ -14,7 +14,7 @@ import (
 )
 
 // packages: Windows lists one entry a socket.
-func packages(infos []cpu.InfoStat) int { return len(infos) }
+func (source) packages(infos []cpu.InfoStat) int { return len(infos) }
 
 func (source) distribution(ctx context.Context) (func(*Fingerprint, map[string]string), error) {
 	name, _, version, err := host.PlatformInformationWithContext(ctx)
@@ -46,13 +46,24 @@ func thisProcess() int { return os.Getpid() }
 
 func platformProbes(s source) []probe[Fingerprint] {
 	return []probe[Fingerprint]{
-		{keys: append([]string{"machine", "os.build", "cpu.clock_max_mhz", "ram.modules", "ram.channels", "ram.speed_mts"}, gpuKeys...), limit: cimLimit, run: s.windowsAll},
-		{keys: []string{"cpu.numa_nodes", "cpu.scaling_driver", "cpu.governor", "cpu.energy_preference", "cpu.turbo", "cpu.smt", "cpu.translated",
+		{keys: append([]string{"machine", "os.build", "cpu.clock_max_mhz", "cpu.smt", "ram.modules", "ram.channels", "ram.speed_mts"}, gpuKeys...), limit: cimLimit, run: s.windowsAll},
+		{keys: []string{"cpu.numa_nodes"}, run: numaNodes},
+		{keys: []string{"cpu.scaling_driver", "cpu.governor", "cpu.energy_preference", "cpu.turbo", "cpu.translated",
 			"cpu.performance_cores", "cpu.efficiency_cores"}, run: absent[Fingerprint]("not looked for on Windows")},
 		{keys: []string{"cpu.limit_cpus", "ram_limit_bytes"}, run: absent[Fingerprint]("only Linux has control groups")},
 		{keys: []string{"runtimes.metal"}, run: absent[Fingerprint]("only macOS has it")},
 		{keys: []string{"os.wsl"}, run: absent[Fingerprint]("only Linux runs in it")},
 	}
+}
+
+// numaNodes asks Windows itself.
+func numaNodes(context.Context) (func(*Fingerprint, map[string]string), error) {
+	var highest uint32
+	call := windows.NewLazySystemDLL("kernel32.dll").NewProc("GetNumaHighestNodeNumber")
+	if ok, _, err := call.Call(uintptr(unsafe.Pointer(&highest))); ok == 0 {
+		return nil, fmt.Errorf("ask for the NUMA nodes: %w", err)
+	}
+	return func(fp *Fingerprint, _ map[string]string) { fp.CPU.NUMANodes = some(int(highest) + 1) }, nil
 }
 
 // powerStatus is what GetSystemPowerStatus fills in.

@@ -162,15 +162,22 @@ func parsePowermetrics(doc []byte) (powerSample, error) {
 	if graphics == nil {
 		graphics = of(gpu, "gpu_energy")
 	}
-	switch all := of(cpu, "combined_power"); {
+	var byPower *float64
+	if all := of(cpu, "combined_power"); all != nil && seconds != nil {
+		byPower = new(*all * *seconds * 1000)
+	}
+	switch {
 	case cores != nil && graphics != nil:
 		sum := 1000 * (*cores + *graphics)
 		if neural != nil {
 			sum += 1000 * *neural
 		}
-		s.microjoules = &sum
-	case all != nil && seconds != nil:
-		s.microjoules = new(*all * *seconds * 1000)
+		// Nothing but the power says that these numbers are in mJ: where both are there and differ, neither is believed.
+		if byPower == nil || math.Abs(sum-*byPower) <= 50e3+0.2*max(sum, *byPower) {
+			s.microjoules = &sum
+		}
+	default:
+		s.microjoules = byPower
 	}
 	if gpu != nil {
 		g := GPUState{Vendor: "apple"}
@@ -183,7 +190,9 @@ func parsePowermetrics(doc []byte) (powerSample, error) {
 			}
 			g.Clock = f
 		}
-		if graphics != nil && seconds != nil && *seconds > 0 {
+		if watts := of(cpu, "gpu_power"); watts != nil {
+			g.Power = new(*watts / 1000)
+		} else if graphics != nil && seconds != nil && *seconds > 0 {
 			g.Power = new(*graphics / 1000 / *seconds)
 		}
 		s.gpu = &g
@@ -261,11 +270,15 @@ func plistValue(d *xml.Decoder, start xml.StartElement, depth int) (any, error) 
 	}
 }
 
-// parsePressure understands `notifyutil -g com.apple.system.thermalpressurelevel`: the key, and its number.
+// pressureKey is the notification by which macOS tells everybody its thermal pressure.
+const pressureKey = "com.apple.system.thermalpressurelevel"
+
+// parsePressure understands notifyutil: the key and its number, with the time before them and the kind behind where it is told
+// to be verbose.
 func parsePressure(text string) (string, error) {
 	f := strings.Fields(text)
-	if len(f) == 2 {
-		if n, err := strconv.Atoi(f[1]); err == nil && n >= 0 && n < len(pressures) {
+	if at := slices.Index(f, pressureKey); at >= 0 && at+1 < len(f) && len(f) <= 4 {
+		if n, err := strconv.Atoi(f[at+1]); err == nil && n >= 0 && n < len(pressures) {
 			return pressures[n], nil
 		}
 	}

@@ -128,6 +128,8 @@ func TestParsePowermetrics(t *testing.T) {
 		{"power alone", "<key>elapsed_ns</key><integer>2000000000</integer><key>processor</key><dict><key>combined_power</key><real>1500</real></dict>", is(3e6), ""},
 		{"power without a time", "<key>processor</key><dict><key>combined_power</key><real>1500</real></dict><key>thermal_pressure</key><string>Moderate</string>", nil, "moderate"},
 		{"no neural engine", "<key>processor</key><dict><key>cpu_energy</key><integer>2</integer></dict><key>gpu</key><dict><key>gpu_energy</key><integer>3</integer></dict>", is(5000.0), ""},
+		{"energy and power agree", "<key>elapsed_ns</key><integer>1000000000</integer><key>processor</key><dict><key>cpu_energy</key><integer>900</integer><key>gpu_energy</key><integer>100</integer><key>combined_power</key><real>1010</real></dict>", is(1e6), ""},
+		{"energy in another unit than thought", "<key>elapsed_ns</key><integer>1000000000</integer><key>processor</key><dict><key>cpu_energy</key><integer>900000</integer><key>gpu_energy</key><integer>100000</integer><key>combined_power</key><real>1010</real></dict><key>thermal_pressure</key><string>Nominal</string>", nil, "nominal"},
 		{"numbers that can't be", "<key>processor</key><dict><key>cpu_energy</key><integer>-2</integer><key>gpu_energy</key><integer>9e99</integer></dict><key>thermal_pressure</key><string>Nominal</string>", nil, "nominal"},
 		{"no words", "<key>thermal_pressure</key><string>\x1b[31m</string><key>gpu</key><dict/>", nil, ""},
 	} {
@@ -136,7 +138,7 @@ func TestParsePowermetrics(t *testing.T) {
 			t.Errorf("%s: %+v, %v", c.name, got, err)
 		}
 	}
-	for text, want := range map[string]string{"com.apple.system.thermalpressurelevel 0\n": nominal, "com.apple.system.thermalpressurelevel 2": "heavy", "x 9": "", "": "", "x -1": "", "Failed: 1 2 3": ""} {
+	for text, want := range map[string]string{"com.apple.system.thermalpressurelevel 0\n": nominal, "com.apple.system.thermalpressurelevel 2": "heavy", "1796091270.123 com.apple.system.thermalpressurelevel 1 port\n": "moderate", "com.apple.system.thermalpressurelevel": "", "com.apple.system.thermalpressurelevel : Failed": "", "x 9": "", "": "", "x -1": "", "Failed: 1 2 3": ""} {
 		if got, err := parsePressure(text); got != want || (err != nil) != (want == "") {
 			t.Errorf("%q: %q, %v", text, got, err)
 		}

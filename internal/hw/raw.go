@@ -34,7 +34,7 @@ const (
 // extraFiles say more about a Linux machine than the probes ask.
 var extraFiles = []string{"etc/os-release", "proc/meminfo", "proc/version", "proc/cpuinfo", "proc/driver/nvidia/version"}
 
-// Record reads a machine and keeps what it was read from. The firmware's table is left out: it holds serial numbers.
+// Record reads a machine and keeps what it was read from, but for what names it: the firmware's table holds serial numbers.
 func (m Machine) Record(ctx context.Context) (Fingerprint, Condition, Raw) {
 	k := &keeper{inner: m.source(), files: map[string]string{}, commands: map[string]Command{}}
 	own := source{files: k, run: k.run}
@@ -62,10 +62,16 @@ type keeper struct {
 // Open gives a file without keeping it; globs use it to list folders.
 func (k *keeper) Open(name string) (fs.File, error) { return k.inner.files.Open(name) }
 
+// notKept says that a file is read and not kept: the firmware's table and a card's unique_id name one machine among all of
+// its kind, and the lists of device names are everybody's.
+func notKept(name string) bool {
+	return strings.HasPrefix(name, "sys/firmware/dmi/") || strings.HasSuffix(name, "/unique_id") || strings.HasPrefix(name, "usr/share/")
+}
+
 // ReadFile keeps what it reads.
 func (k *keeper) ReadFile(name string) ([]byte, error) {
 	b, err := fs.ReadFile(k.inner.files, name)
-	if err != nil || strings.HasPrefix(name, "sys/firmware/") {
+	if err != nil || notKept(name) {
 		return b, err
 	}
 	text := string(b[:min(len(b), maxRawFile)])

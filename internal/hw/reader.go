@@ -43,7 +43,7 @@ type domain struct {
 func newReader(s source) *reader {
 	r := &reader{source: s, others: systemLook(s)}
 	for line := range strings.Lines(read(s.files, "proc/stat")) {
-		if rest, ok := strings.CutPrefix(line, "cpu"); ok && rest[0] >= '0' && rest[0] <= '9' {
+		if rest, ok := strings.CutPrefix(line, "cpu"); ok && rest != "" && rest[0] >= '0' && rest[0] <= '9' {
 			r.cpus++
 		}
 	}

@@ -88,7 +88,8 @@ func sampleOf(at time.Duration, index int, g GPUState) GPUSample {
 }
 
 // Sampler looks at a machine about once a second, on goroutines of its own. The processes that it starts go on printing: two
-// nvidia-smi where there is one, or macOS's pmset and powermetrics. It shares no lock with anything but its own methods.
+// nvidia-smi where there is one (for its GPUs, and for who computes on them), or macOS's pmset and powermetrics; macOS's
+// notifyutil ends at each change. It shares no lock with anything but its own methods.
 type Sampler struct {
 	now   func() time.Duration
 	every time.Duration
@@ -375,28 +376,55 @@ func (p *pace) count() error {
 
 // follower is a command of the system that prints when something changes.
 type follower struct {
-	part string // of the series
-	name string
-	args []string
-	take func(line string, s *SystemSample) bool // enters what a line says; false where it says nothing
+	part  string // of the series
+	name  string
+	first []string // arguments that ask how it is now; nil where the command says so itself
+	args  []string
+	again bool                                    // it ends after each change, and is started anew
+	take  func(line string, s *SystemSample) bool // enters what a line says; false where it says nothing
 }
+
+// restarts is how long a follower that ends after each change is left alone.
+const restarts = time.Second
 
 // follow keeps what such a command says: a sample of its own for each change.
 func (w *Sampler) follow(ctx context.Context, s source, f follower) {
 	if s.follow == nil {
 		return
 	}
-	out, err := s.follow(ctx, f.name, f.args...)
-	if err == nil {
-		err = w.lines(ctx, out, func(line string) error {
-			sample := SystemSample{At: w.now()}
-			if f.take(line, &sample) {
-				w.mu.Lock()
-				defer w.mu.Unlock()
-				w.addSystem(sample)
-			}
-			return nil
-		})
+	said := 0
+	take := func(line string) error {
+		sample := SystemSample{At: w.now()}
+		if f.take(line, &sample) {
+			said++
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.addSystem(sample)
+		}
+		return nil
+	}
+	if f.first != nil && s.run != nil {
+		once, cancel := context.WithTimeout(ctx, probeLimit)
+		text, _ := s.run(once, f.name, f.first...) // what it does not say now, it says when it changes
+		cancel()
+		for line := range strings.Lines(text) {
+			_ = take(line)
+		}
+	}
+	var err error
+	for {
+		said = 0
+		var out io.ReadCloser
+		if out, err = s.follow(ctx, f.name, f.args...); err == nil {
+			err = w.lines(ctx, out, take)
+		}
+		if err != nil || !f.again || said == 0 || ctx.Err() != nil {
+			break
+		}
+		select {
+		case <-time.After(restarts):
+		case <-ctx.Done():
+		}
 	}
 	if ctx.Err() == nil {
 		w.why(f.part, fmt.Errorf("%s ended: %w", f.name, cmp.Or(err, errBySelf)))

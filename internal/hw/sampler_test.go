@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
 	"time"
 )
 
@@ -272,7 +273,7 @@ func TestFollowersOfMacOS(t *testing.T) {
 	began := time.Now()
 	w.now = func() time.Duration { return time.Since(began) }
 	s := source{follow: func(_ context.Context, name string, args ...string) (io.ReadCloser, error) {
-		if name != "pmset" {
+		if name != "pmset" && name != "notifyutil" {
 			t.Errorf("started %s", name)
 		}
 		return io.NopCloser(strings.NewReader(followed[args[1]])), nil
@@ -294,6 +295,78 @@ func TestFollowersOfMacOS(t *testing.T) {
 	// That they have ended is a reason, not an end of the watch.
 	if !strings.Contains(w.series.Reasons["on_battery"], "pmset ended") {
 		t.Errorf("%v", w.series.Reasons)
+	}
+}
+
+// Apple's chips tell everybody their thermal pressure: how it is at first, then each change, by a command that ends with it.
+func TestPressureIsFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		began := time.Now()
+		w := told(nil, nil)
+		w.now = func() time.Duration { return time.Since(began) }
+		starts := 0
+		s := source{run: func(_ context.Context, name string, args ...string) (string, error) {
+			if got := name + " " + strings.Join(args, " "); got != "notifyutil -g com.apple.system.thermalpressurelevel" {
+				t.Errorf("asked %q", got)
+			}
+			return "com.apple.system.thermalpressurelevel 0\n", nil
+		}, follow: func(ctx context.Context, name string, args ...string) (io.ReadCloser, error) {
+			if got := name + " " + strings.Join(args, " "); got != "notifyutil -v -1 com.apple.system.thermalpressurelevel" {
+				t.Errorf("started %q", got)
+			}
+			starts++
+			out, in := io.Pipe()
+			n := starts
+			go func() {
+				select {
+				case <-time.After(5 * time.Second):
+					fmt.Fprintf(in, "1796091270.123 com.apple.system.thermalpressurelevel %d port\n", n)
+				case <-ctx.Done():
+				}
+				in.Close()
+			}()
+			return out, nil
+		}}
+		var f follower
+		for _, x := range darwinFollowers() {
+			if x.part == "thermal_pressure" {
+				f = x
+			}
+		}
+		done := make(chan struct{})
+		go func() { w.follow(ctx, s, f); close(done) }()
+		time.Sleep(12 * time.Second)
+		synctest.Wait()
+		cancel()
+		<-done
+		var got []string
+		for _, x := range w.series.System {
+			got = append(got, fmt.Sprintf("%d %s", x.At/time.Second, *x.ThermalPressure))
+		}
+		if starts != 3 || strings.Join(got, ", ") != "0 nominal, 5 moderate, 11 heavy" || len(w.series.Reasons) > 0 {
+			t.Errorf("%d starts, %v, %v", starts, got, w.series.Reasons)
+		}
+		// What was so when a stream began counts, and what it became meanwhile.
+		for _, c := range []struct {
+			from, to time.Duration
+			want     bool
+		}{{time.Second, 4 * time.Second, false}, {4 * time.Second, 6 * time.Second, true}, {7 * time.Second, 9 * time.Second, true}} {
+			if f := w.Findings([]Span{{c.from, c.to}}, nil); (len(f) == 1 && f[0].Name == "thermal") != c.want {
+				t.Errorf("%s to %s: %+v", c.from, c.to, f)
+			}
+		}
+	})
+	// One that ends at once and says nothing is not started again.
+	starts := 0
+	w := told(nil, nil)
+	w.now = func() time.Duration { return 0 }
+	w.follow(t.Context(), source{follow: func(context.Context, string, ...string) (io.ReadCloser, error) {
+		starts++
+		return io.NopCloser(strings.NewReader("Failed\n")), nil
+	}}, follower{part: "thermal_pressure", name: "notifyutil", again: true, take: func(string, *SystemSample) bool { return false }})
+	if starts != 1 || !strings.Contains(w.series.Reasons["thermal_pressure"], "notifyutil ended") {
+		t.Errorf("%d starts, %v", starts, w.series.Reasons)
 	}
 }
 

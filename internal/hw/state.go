@@ -30,7 +30,7 @@ type Condition struct {
 	RAMUsed        *int64            `json:"ram_used_bytes"`
 	RAMAvailable   *int64            `json:"ram_available_bytes"`
 	OnBattery      *bool             `json:"on_battery"`
-	GPUProcesses   *int              `json:"gpu_processes"`       // that compute on NVIDIA's GPUs, a model server among them
+	GPUProcesses   *int              `json:"gpu_processes"`       // that compute on NVIDIA's GPUs, or by ROCm on AMD's, a model server among them
 	GPUProcessRAM  *int64            `json:"gpu_processes_bytes"` // of the GPUs' memory that they hold
 	GPUs           []GPUState        `json:"gpus"`                // null: not known; in the order of the Fingerprint's where all are of one maker
 	Reasons        map[string]string `json:"reasons,omitempty"`

@@ -23,7 +23,7 @@ func (s source) linuxState() []probe[Condition] {
 		}},
 		{keys: []string{"cpu_clock_mhz", "cpu_temperature_c", "cpu_throttles", "governor", "power_mode"}, run: s.linuxCPUState},
 		{keys: []string{"cpu_speed_limit_percent", "thermal_pressure"}, run: absent[Condition]("only macOS shows it")},
-		{keys: []string{"gpu_processes", "gpu_processes_bytes"}, run: s.nvidiaProcesses},
+		{keys: []string{"gpu_processes", "gpu_processes_bytes"}, run: s.linuxProcesses},
 		{keys: []string{"gpus"}, run: func(ctx context.Context) (func(*Condition, map[string]string), error) {
 			ctx, cancel := context.WithTimeout(ctx, toolLimit)
 			defer cancel()
@@ -231,7 +231,7 @@ func (s source) darwinState() []probe[Condition] {
 			return func(c *Condition, _ map[string]string) { c.CPUSpeedLimit = &limit }, err
 		}},
 		{keys: []string{"thermal_pressure"}, run: func(ctx context.Context) (func(*Condition, map[string]string), error) {
-			out, err := s.run(ctx, "notifyutil", "-g", "com.apple.system.thermalpressurelevel")
+			out, err := s.run(ctx, "notifyutil", "-g", pressureKey)
 			if err != nil {
 				return nil, err
 			}
@@ -339,6 +339,15 @@ func darwinFollowers() []follower {
 				return false
 			}
 			s.CPUSpeedLimit = &limit
+			return true
+		}},
+		// It would keep what it prints until it ends, so that it is let end after each change.
+		{part: "thermal_pressure", name: "notifyutil", first: []string{"-g", pressureKey}, args: []string{"-v", "-1", pressureKey}, again: true, take: func(line string, s *SystemSample) bool {
+			word, err := parsePressure(line)
+			if err != nil {
+				return false
+			}
+			s.ThermalPressure = &word
 			return true
 		}},
 	}

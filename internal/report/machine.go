@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,34 +53,36 @@ type machineView struct {
 }
 
 type machineGPU struct {
-	Vendor        string  `json:"vendor"`
-	Name          string  `json:"name"`
-	VRAM          int64   `json:"vram_total_bytes"`
-	Shared        int64   `json:"shared_total_bytes"`
-	Driver        string  `json:"driver"`
-	DriverModel   string  `json:"driver_model"`
-	Architecture  string  `json:"architecture"`
-	Cores         int     `json:"cores"`
-	PowerLimit    float64 `json:"power_limit_w"`
-	PowerEnforced float64 `json:"power_enforced_w"`
-	PowerMax      float64 `json:"power_max_w"`
-	PCIeGen       int     `json:"pcie_gen_max"`
-	PCIeWidth     int     `json:"pcie_width_max"`
-	MIG           bool    `json:"mig"`
-	ECC           *bool   `json:"ecc"`
-	Persistence   *bool   `json:"persistence"`
+	Vendor        string   `json:"vendor"`
+	Name          string   `json:"name"`
+	VRAM          int64    `json:"vram_total_bytes"`
+	Shared        int64    `json:"shared_total_bytes"`
+	Driver        string   `json:"driver"`
+	DriverModel   string   `json:"driver_model"`
+	Architecture  string   `json:"architecture"`
+	Cores         int      `json:"cores"`
+	PowerLimit    float64  `json:"power_limit_w"`
+	PowerEnforced float64  `json:"power_enforced_w"`
+	PowerMax      float64  `json:"power_max_w"`
+	PCIeGen       int      `json:"pcie_gen_max"`
+	PCIeWidth     int      `json:"pcie_width_max"`
+	MIG           bool     `json:"mig"`
+	Instances     []string `json:"mig_instances"`
+	ECC           *bool    `json:"ecc"`
+	Persistence   *bool    `json:"persistence"`
 }
 
 // stateView is what of a machine's state is shown.
 type stateView struct {
-	Load1m       *float64 `json:"load_1m"`
-	CPUPercent   *float64 `json:"cpu_percent"`
-	CPUClock     float64  `json:"cpu_clock_mhz"`
-	Temperature  *float64 `json:"cpu_temperature_c"`
-	SpeedLimit   float64  `json:"cpu_speed_limit_percent"`
-	RAMAvailable int64    `json:"ram_available_bytes"`
-	PowerMode    string   `json:"power_mode"`
-	OnBattery    *bool    `json:"on_battery"`
+	Load1m       *float64          `json:"load_1m"`
+	CPUPercent   *float64          `json:"cpu_percent"`
+	CPUClock     float64           `json:"cpu_clock_mhz"`
+	Temperature  *float64          `json:"cpu_temperature_c"`
+	SpeedLimit   float64           `json:"cpu_speed_limit_percent"`
+	Reasons      map[string]string `json:"reasons"`
+	RAMAvailable int64             `json:"ram_available_bytes"`
+	PowerMode    string            `json:"power_mode"`
+	OnBattery    *bool             `json:"on_battery"`
 	GPUs         []struct {
 		Vendor      string   `json:"vendor"`
 		UsePercent  *float64 `json:"use_percent"`
@@ -140,10 +143,69 @@ func Machine(w io.Writer, fingerprint, state json.RawMessage, style Style) error
 	}
 	put("system", []string{join(" ", m.OS.Distribution, m.OS.Version), join(" ", m.OS.Name, m.OS.Kernel), m.OS.Arch, m.around()})
 	put("now", s.now())
+	for i, line := range m.unknown(s) {
+		p.wrapped(dim, "  "+padRight(map[bool]string{true: "not known"}[i == 0], 11), line)
+	}
 	for _, hint := range m.hints(s) {
 		p.wrapped(yellow, "  ! ", hint)
 	}
 	return p.err
+}
+
+// maxUnknown is how many lines say what is not known; the JSON has all.
+const maxUnknown = 6
+
+// unknown says why what has a place on the page is not there, a line for each reason.
+func (m *machineView) unknown(s stateView) []string {
+	type place struct{ key, word string }
+	places := []place{
+		{"cpu.model", "processor"}, {"cpu.cores", "cores"}, {"cpu.clock_max_mhz", "highest clock"}, {"cpu.governor", "governor"}, {"cpu.turbo", "turbo"},
+		{"ram.modules", "memory modules"}, {"ram.speed_mts", "speed of the memory"}, {"os.distribution", "distribution"},
+	}
+	reasons := map[string]string{}
+	maps.Copy(reasons, m.Reasons)
+	for i := range m.GPUs {
+		gpu := "GPU"
+		if len(m.GPUs) > 1 {
+			gpu = "GPU " + strconv.Itoa(i)
+		}
+		for _, x := range []place{{"vram_total_bytes", "memory"}, {"driver", "driver"}, {"power_limit_w", "power limit"}, {"mig_instances", "instances"}} {
+			vendor := m.GPUs[i].Vendor
+			if vendor == "apple" && x.key == "driver" || x.key == "power_limit_w" && (vendor == "apple" || vendor == "intel" || m.GPUs[i].PowerEnforced > 0) {
+				continue // there is no such thing, or another one says it
+			}
+			places = append(places, place{fmt.Sprintf("gpus[%d].%s", i, x.key), gpu + " " + x.word})
+		}
+		at := m.stateOf(i, s)
+		if at < 0 {
+			continue
+		}
+		for _, x := range []place{{"use_percent", "use"}, {"temperature_c", "temperature"}, {"power_w", "power draw"}} {
+			key := fmt.Sprintf("now.gpus[%d].%s", at, x.key)
+			reasons[key] = s.Reasons[fmt.Sprintf("gpus[%d].%s", at, x.key)]
+			places = append(places, place{key, gpu + " " + x.word})
+		}
+	}
+	var order []string
+	words := map[string][]string{}
+	for _, x := range places {
+		why := reasons[x.key]
+		if why == "" || strings.HasSuffix(m.Reasons["gpus"], why) { // that is said below
+			continue
+		}
+		if words[why] == nil {
+			order = append(order, why)
+		}
+		words[why] = append(words[why], x.word)
+	}
+	var lines []string
+	for _, why := range order {
+		lines = append(lines, strings.Join(words[why], ", ")+": "+why)
+	}
+	if more := len(lines) - maxUnknown; more > 0 {
+		lines = append(lines[:maxUnknown], fmt.Sprintf("and more, for %s: detect --json has them all", Count(more, "other reason")))
+	}
+	return lines
 }
 
 // stateOf finds the state of a GPU: those of one maker are in one order, where all of them have one. It is -1 where that is
@@ -284,6 +346,9 @@ func (g *machineGPU) details(runtimes map[string]string) []string {
 	mig := ""
 	if g.MIG {
 		mig = "cut into instances (MIG)"
+		if len(g.Instances) > 0 {
+			mig = "cut into instances (MIG): " + strings.Join(g.Instances, ", ")
+		}
 	}
 	return []string{labelled("driver", join(" ", g.Driver, g.DriverModel)), runtime, arch, cores, power, link, switched("ECC", g.ECC), mig}
 }
@@ -349,6 +414,9 @@ func (s *stateView) now() []string {
 	return parts
 }
 
+// hot are the reasons for which a GPU is slow and should not be: heat, and the hardware's word for heat or want of power.
+var hot = []string{"sw_thermal_slowdown", "hw_thermal_slowdown", "hw_slowdown", "heat", "prochot"}
+
 // hints are what would spoil a measurement, and what to do about it.
 func (m *machineView) hints(s stateView) []string {
 	var list []string
@@ -372,7 +440,7 @@ func (m *machineView) hints(s stateView) []string {
 		if g.UsePercent != nil && *g.UsePercent > 15 {
 			list = append(list, fmt.Sprintf("GPU %d is %.0f %% in use by other programs: a run now gets the flag gpu_busy", i, *g.UsePercent))
 		}
-		if slices.Contains(g.Reasons, "sw_thermal_slowdown") || slices.Contains(g.Reasons, "hw_thermal_slowdown") {
+		if slices.ContainsFunc(g.Reasons, func(r string) bool { return slices.Contains(hot, r) }) {
 			list = append(list, fmt.Sprintf("GPU %d slows down for its heat: look to its cooling", i))
 		}
 	}

@@ -20,6 +20,7 @@ import (
 // The bounds of what is read of a safetensors model.
 const (
 	maxTensorHeader = 48 << 20 // bytes; the format allows 100 MB, real ones stay under a tenth of that
+	maxTensorEntry  = 64 << 10 // bytes of one tensor in it; a shape of numbers without end would take many times its text
 	maxIndex        = 64 << 20 // bytes of an index of shards
 	maxConfig       = 16 << 20 // bytes of a config.json
 	maxShards       = 4096
@@ -354,6 +355,9 @@ func (t *tally) tensorsOf(r io.Reader) (end uint64, err error) {
 		}
 		if name == "__metadata__" {
 			continue
+		}
+		if len(raw) > maxTensorEntry {
+			return 0, fmt.Errorf("%w: tensor %.80q is described in %d bytes", ErrNotSafetensors, name, len(raw))
 		}
 		var tensor struct {
 			DType   string    `json:"dtype"`

@@ -20,9 +20,9 @@ import (
 
 var updateStories = flag.Bool("update", false, "write what the stories' cmp lines compare with anew")
 
-// TestMain lets the stories in testdata run this program as a user does: as a process of its own.
+// TestMain lets the stories in testdata run this program as a user does: as a process of its own. A command that a test runs
+// in memory starts this binary as its worker: without the first line that would be all tests once more, and so on.
 func TestMain(m *testing.M) {
-	// Workers that a command starts in this process are this binary again; without this each would run all tests.
 	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "internal-") {
 		os.Exit(Main(OS()))
 	}

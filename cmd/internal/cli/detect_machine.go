@@ -22,13 +22,17 @@ import (
 type machineSeen struct {
 	Fingerprint json.RawMessage `json:"fingerprint"`
 	State       json.RawMessage `json:"state"`
+	GPUBusIDs   []string        `json:"gpu_bus_ids"` // of the fingerprint's GPUs, "" where not known; no result has them
 	raw         hw.Raw
 }
 
 // seeMachine looks at the machine; on Linux within a second.
 func (a *app) seeMachine(ctx context.Context) (machineSeen, error) {
 	fp, state, raw := a.machine().Record(ctx)
-	m := machineSeen{raw: raw}
+	m := machineSeen{raw: raw, GPUBusIDs: []string{}}
+	for _, g := range fp.GPUs {
+		m.GPUBusIDs = append(m.GPUBusIDs, g.BusID)
+	}
 	var err error
 	if m.Fingerprint, err = json.Marshal(fp); err == nil {
 		m.State, err = json.Marshal(state)
@@ -80,7 +84,7 @@ func (a *app) bundle(file string, m machineSeen, doc any) error {
 		return fmt.Errorf("write the bundle: %w", err)
 	}
 	files := []packed{
-		{"README.txt", []byte(bundleReadme)}, {"machine.txt", page.Bytes()}, {"detect.json", detect}, {"client.json", client}, {"files.txt", []byte(m.raw.Files)},
+		{"README.txt", []byte(bundleReadme)}, {"machine.txt", page.Bytes()}, {"detect.json", detect}, {"client.json", client}, {"environment.txt", []byte(a.variables())}, {"files.txt", []byte(m.raw.Files)},
 	}
 	for i, c := range m.raw.Commands {
 		text := "$ " + c.Line + "\n" + c.Output
@@ -110,16 +114,47 @@ func (a *app) bundle(file string, m machineSeen, doc any) error {
 
 const bundleReadme = `This is what "llm-speed detect --bundle" saw, for a bug report.
 
-machine.txt   the machine as detect shows it
-detect.json   the machine and its backends, as detect --json has them
-client.json   the program
-files.txt     files of the system that were read, each under its path
-commands/     commands that were run, and what they printed
+machine.txt      the machine as detect shows it
+detect.json      the machine and its backends, as detect --json has them
+client.json      the program
+environment.txt  variables that choose GPUs, folders and servers
+files.txt        files of the system that were read, each under its path
+commands/        commands that were run, and what they printed
 
 Names of users and hosts, home folders, serial numbers, UUIDs, and addresses of
 hardware and network were taken out; a word in round brackets stands for each.
 Please look through it before you send it.
 `
+
+// Variables that a bug report needs: which GPUs a server may use, and where models and servers are looked for. Of proxies only
+// that they are set is told: their addresses are somebody's network.
+var (
+	toldVariables = []string{
+		"CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HSA_OVERRIDE_GFX_VERSION",
+		"GGML_VK_VISIBLE_DEVICES", "ONEAPI_DEVICE_SELECTOR", "ZE_AFFINITY_MASK", "OMP_NUM_THREADS", "ROCM_PATH", "CUDA_PATH",
+		"OLLAMA_HOST", "OLLAMA_MODELS", "LLAMA_CACHE", "HF_HOME", "HF_HUB_CACHE", "VIRTUAL_ENV", "LLM_SPEED_DATA", "LLM_SPEED_PYTHON", "LANG", "TERM",
+	}
+	setVariables = []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"}
+)
+
+// variables lists those that are set.
+func (a *app) variables() string {
+	var b strings.Builder
+	for _, name := range toldVariables {
+		if v := a.Env(name); v != "" {
+			fmt.Fprintf(&b, "%s=%s\n", name, v)
+		}
+	}
+	for _, name := range setVariables {
+		if a.Env(name) != "" {
+			fmt.Fprintf(&b, "%s is set\n", name)
+		}
+	}
+	if b.Len() == 0 {
+		return "none of those that matter is set\n"
+	}
+	return b.String()
+}
 
 // packed is a file of a bundle.
 type packed struct {

@@ -33,6 +33,7 @@ const (
 	markSerial = "SERIAL1234567MARK"
 	markHost   = "host-mark-tower"
 	markUser   = "usermarkanna"
+	markUnique = "5c0ffee1dec0de01" // of a card, as AMD's driver shows it
 )
 
 // marked is a machine with a GPU, and with all the marks in the places where real ones have them.
@@ -44,6 +45,8 @@ func marked() hw.Machine {
 		"etc/hostname": markHost, "proc/sys/kernel/hostname": markHost, "etc/machine-id": strings.ReplaceAll(markUUID, "-", ""),
 		"proc/version": "Linux version 6.1.0 (" + markUser + "@" + markHost + ") #1 SMP", "proc/sys/kernel/version": "#1 SMP",
 		"proc/driver/nvidia/gpus/" + markBus + "/information": "Model: NVIDIA Marked GPU\nGPU UUID: GPU-" + markUUID + "\nBus Location: " + markBus + "\n",
+		"sys/class/drm/card1/device/vendor":                   "0x1002", "sys/class/drm/card1/device/unique_id": markUnique, "sys/class/drm/card1/device/product_name": "AMD Marked GPU",
+		"sys/class/drm/card1/device/uevent": "DRIVER=amdgpu\nPCI_SLOT_NAME=0000:4e:00.0\n", "proc/cpuinfo": "processor\t: 0\n\nSerial\t\t: " + markSerial + "\n",
 		"proc/self/cgroup": "0::/user.slice/" + markUser + "\n", "proc/loadavg": "0.5 0.5 0.5 1/2 3", "proc/meminfo": "MemAvailable: 1000000 kB",
 	} {
 		files[name] = &fstest.MapFile{Data: []byte(text)}
@@ -62,7 +65,11 @@ func marked() hw.Machine {
 		return strings.Join(row, ", ") + "\n"
 	}
 	run := func(_ context.Context, name string, args ...string) (string, error) {
-		if name != "nvidia-smi" {
+		switch name {
+		case "nvidia-smi":
+		case "amd-smi":
+			return `[{"gpu": 0, "asic": {"market_name": "AMD Marked GPU", "asic_serial": "0x` + markUnique + `"}, "board": {"product_serial": "` + markSerial + `"}, "bus": {"bdf": "0000:4e:00.0"}}]`, nil
+		default:
 			return "", errors.New(name + ": not installed")
 		}
 		if len(args) > 0 && strings.HasPrefix(args[0], "--query-gpu=") {
@@ -142,7 +149,7 @@ func (i *inside) do(args ...string) string {
 
 // marks lists what may stand nowhere: the planted ones, and what is true of the machine that the test runs on.
 func marks() []string {
-	list := []string{markUUID, strings.ReplaceAll(markUUID, "-", ""), markBus, markBus[4:], "4d:00.0", markSerial, markHost, markUser}
+	list := []string{markUUID, strings.ReplaceAll(markUUID, "-", ""), markBus, markBus[4:], "4d:00.0", markSerial, markHost, markUser, markUnique, "4e:00.0"}
 	if host, err := os.Hostname(); err == nil && len(host) > 5 && host != "localhost" {
 		list = append(list, host)
 	}
@@ -269,7 +276,10 @@ func TestBundle(t *testing.T) {
 		t.Skip("the marked machine is a Linux one")
 	}
 	dir := t.TempDir()
-	env := map[string]string{"USER": markUser, "HOSTNAME": markHost}
+	env := map[string]string{
+		"USER": markUser, "HOSTNAME": markHost, "CUDA_VISIBLE_DEVICES": "GPU-" + markUUID, "OLLAMA_MODELS": "/home/" + markUser + "/ollama", "HTTPS_PROXY": "http://" + markHost + ":3128",
+		"OPENAI_API_KEY": "sk-" + markSerial,
+	}
 	var errs bytes.Buffer
 	p := OS()
 	p.Env, p.Stderr, p.Machine = func(k string) string { return env[k] }, &errs, marked()
@@ -285,7 +295,7 @@ func TestBundle(t *testing.T) {
 			t.Fatal(err)
 		}
 		content := unpacked(t, file)
-		for _, want := range []string{"README.txt", "machine.txt", "detect.json", "client.json", "files.txt"} {
+		for _, want := range []string{"README.txt", "machine.txt", "detect.json", "client.json", "files.txt", "environment.txt"} {
 			if content["llm-speed-detect/"+want] == "" {
 				t.Errorf("%s: %s is missing or empty", name, want)
 			}
@@ -294,7 +304,7 @@ func TestBundle(t *testing.T) {
 		for file, text := range content {
 			all += file + "\n" + text + "\n"
 		}
-		for _, want := range []string{"NVIDIA Marked GPU", "$ nvidia-smi --query-gpu=name,", "~/models/x.gguf", "GPU-(uuid)", "(serial)", "(host)", "CUDA Version"} {
+		for _, want := range []string{"NVIDIA Marked GPU", "$ nvidia-smi --query-gpu=name,", "~/models/x.gguf", "GPU-(uuid)", "(serial)", "(host)", "CUDA Version", "CUDA_VISIBLE_DEVICES=GPU-(uuid)", "OLLAMA_MODELS=~/ollama", "HTTPS_PROXY is set", "AMD Marked GPU", `"(bus)"`} {
 			if !strings.Contains(all, want) {
 				t.Errorf("%s: %q is missing", name, want)
 			}

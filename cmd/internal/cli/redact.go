@@ -5,6 +5,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -23,12 +24,21 @@ type pattern struct {
 // leastName is the length of the shortest name that is taken out wherever it stands: shorter ones are parts of words.
 const leastName = 4
 
+// everybodys are names of accounts and machines that say nothing about anybody: systems come with them. Taking them out would
+// take out words that mean something else, the name of a distribution among them.
+var everybodys = []string{
+	"root", "admin", "administrator", "user", "users", "guest", "test", "default", "home", "local", "localhost", "host", "docker", "container", "runner", "vagrant", "nobody",
+	"ubuntu", "debian", "fedora", "centos", "rocky", "arch", "alpine", "rhel", "suse", "nixos", "linux", "windows", "darwin", "macos", "cloud", "azureuser", "ec2-user",
+	"machine", "model", "name", "state", "memory", "reasons", "system", "server", "kernel", "build", "driver", "version", "backend", "backends", "nvidia", "intel", "apple",
+	"llama", "ollama", "vllm", "sglang", "llama-server", "llm-speed", "raspberrypi",
+}
+
 // redaction makes the redactor of this process's user and machine.
 func (a *app) redaction() redactor {
-	var pairs []string
+	var words [][2]string
 	hide := func(text, with string) {
-		if len(text) >= leastName {
-			pairs = append(pairs, text, with, strings.ReplaceAll(text, `\`, `\\`), with)
+		if len(text) >= leastName && !slices.Contains(everybodys, strings.ToLower(text)) {
+			words = append(words, [2]string{text, with}, [2]string{strings.ReplaceAll(text, `\`, `\\`), with})
 		}
 	}
 	home := a.Home()
@@ -38,18 +48,25 @@ func (a *app) redaction() redactor {
 		hide(u.HomeDir, "~")
 		name = u.Username[strings.LastIndexAny(u.Username, `\`)+1:]
 	}
-	if host, err := os.Hostname(); err == nil && host != "localhost" {
-		hide(host, "(host)")
+	hosts := []string{a.Env("HOSTNAME"), a.Env("COMPUTERNAME")}
+	if host, err := os.Hostname(); err == nil {
 		short, _, _ := strings.Cut(host, ".")
-		hide(short, "(host)")
+		hosts = append(hosts, host, short)
+	}
+	for _, h := range hosts { // Windows writes them large in one place and small in another
+		hide(h, "(host)")
+		hide(strings.ToLower(h), "(host)")
+		hide(strings.ToUpper(h), "(host)")
 	}
 	for _, n := range []string{name, filepath.Base(home), a.Env("USER"), a.Env("LOGNAME"), a.Env("USERNAME")} {
-		if n != "root" && n != "." && n != string(filepath.Separator) {
-			hide(n, "(user)")
-		}
+		hide(n, "(user)") // "." and a root folder are too short
 	}
-	hide(a.Env("HOSTNAME"), "(host)")
-	hide(a.Env("COMPUTERNAME"), "(host)")
+	// The longest first: of a name that begins with another nothing may be left.
+	slices.SortStableFunc(words, func(a, b [2]string) int { return len(b[0]) - len(a[0]) })
+	var pairs []string
+	for _, w := range words {
+		pairs = append(pairs, w[0], w[1])
+	}
 	return redactor{strings.NewReplacer(pairs...), redactions()}
 }
 
@@ -58,7 +75,7 @@ func redactions() []pattern {
 	of := func(expr, with string) pattern { return pattern{regexp.MustCompile(expr), with} }
 	return []pattern{
 		of(`(?im)^([^\n]*\bserial\b[^\n:=]*[:=][ \t]*"?)[^\s",}][^\n",}]*`, "${1}(serial)"),
-		of(`(?i)("[^"\n]*serial[^"\n]*"\s*:\s*)"[^"\n]*"`, `${1}"(serial)"`),
+		of(`(?i)("[^"\n]*(?:serial|unique[ _]id)[^"\n]*"\s*:\s*)"[^"\n]*"`, `${1}"(serial)"`),
 		of(`(?i)\b(GPU|MIG)-[0-9a-f]{8}[0-9a-f-]*`, "${1}-(uuid)"),
 		of(`(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`, "(uuid)"),
 		of(`(?i)\b[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}\b`, "(mac)"),

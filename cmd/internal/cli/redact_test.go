@@ -18,6 +18,8 @@ func TestRedaction(t *testing.T) {
 		{"Serial Number : 1562319012345", "Serial Number : (serial)"},
 		{"    Board Serial: 69-2251 000123\nnext", "    Board Serial: (serial)\nnext"},
 		{`"asic_serial": "0x76A08C4F", "x": 1`, `"asic_serial": "(serial)", "x": 1`},
+		{`{"Unique ID": "0x3d4595974090853c"}`, `{"Unique ID": "(serial)"}`},
+		{"DESKTOP-ANNA1 desktop-anna1 ANNAS-TOWER", "(host) (host) (host)"},
 		{`{"Serial Number":"AB12"}`, `{"Serial Number":"(serial)"}`},
 		{"GPU UUID: GPU-5c0a1e2b-1111-2222-3333-444455556666", "GPU UUID: GPU-(uuid)"},
 		{"MIG-5c0a1e2b-1111-2222-3333-444455556666", "MIG-(uuid)"},
@@ -41,6 +43,23 @@ func TestRedaction(t *testing.T) {
 	}
 	if got := r.raw("0::/docker/" + strings.Repeat("ab", 32)); got != "0::/docker/(id)" {
 		t.Error(got)
+	}
+}
+
+// Names that systems come with are nobody's, and words of the page.
+func TestNamesOfNobody(t *testing.T) {
+	env := map[string]string{"USER": "debian", "LOGNAME": "debian", "HOSTNAME": "ubuntu"}
+	a := &app{&Process{Env: func(k string) string { return env[k] }, Home: func() string { return "/home/debian" }}}
+	const page = `system debian 12, {"distribution": "ubuntu"}`
+	if got := a.redaction().text(page); got != page {
+		t.Errorf("%q", got)
+	}
+	if got := a.redaction().text("/home/debian/m.gguf"); got != "~/m.gguf" {
+		t.Errorf("%q", got)
+	}
+	env["HOSTNAME"], env["USER"] = "anna", "anna-leeson"
+	if got := a.redaction().text("anna-leeson@anna"); got != "(user)@(host)" {
+		t.Errorf("%q", got)
 	}
 }
 
