@@ -190,7 +190,7 @@ func (o *opened) secrets(c drivers.Config) []string {
 // connect makes the client of a server, which hides the key in the environment also where another one is used: a server
 // that was started has it too.
 func connect(c drivers.Config, url string) (*httpx.Client, error) {
-	h, err := httpx.New(url, key(c), nil, c.Clock)
+	h, err := httpx.New(url, key(c), nil, c.Clock, httpx.Beside("/v1"))
 	if err == nil {
 		h.Hide(getenv(c, "LLAMA_API_KEY"))
 	}

@@ -95,18 +95,11 @@ func check(c drivers.Config) error {
 // connect makes the client of a server. The key is the user's, or the token that LM Studio's documentation puts into the
 // environment; that one is hidden also where another is used.
 func connect(c drivers.Config, url string) (*httpx.Client, error) {
-	u, err := httpx.ParseBase(url)
-	if err != nil {
-		return nil, fmt.Errorf("--url: %w", err)
-	}
-	for _, path := range []string{"/api/v1", "/api/v0", "/v1"} {
-		u.Path = strings.TrimSuffix(u.Path, path) // what lies beside it is wanted too
-	}
 	key := c.APIKey
 	if !key.IsSet() {
 		key = drivers.NewSecret(getenv(c, "LM_API_TOKEN"))
 	}
-	h, err := httpx.New(u.String(), key, nil, c.Clock)
+	h, err := httpx.New(url, key, nil, c.Clock, httpx.Beside("/api/v1", "/api/v0", "/v1"))
 	if err == nil {
 		h.Hide(getenv(c, "LM_API_TOKEN"))
 	}

@@ -283,7 +283,7 @@ func TestOpenErrors(t *testing.T) {
 		{"no ids wanted", &fake{model: "m", noTokenize: true}, func(c *drivers.Config) { c.Options = map[string]string{optEndpoint: "completions"} }, drivers.ErrUnsupported, "endpoint=chat"},
 		{"wrong option", &fake{model: "m"}, func(c *drivers.Config) { c.Options = map[string]string{optEndpoint: "x"} }, nil, "auto, completions, chat"},
 		{"wrong time", &fake{model: "m"}, func(c *drivers.Config) { c.Options = map[string]string{optWait: "-3s"} }, nil, "such as 20m"},
-		{"not a URL", &fake{model: "m"}, func(c *drivers.Config) { c.URL = "ftp://x" }, nil, "--url"},
+		{"not a URL", &fake{model: "m"}, func(c *drivers.Config) { c.URL = "ftp://x" }, nil, "want http://host:port"},
 		{"refuses all", &fake{model: "m", refuses: []string{"prompt"}}, nil, drivers.ErrBadRequest, "'prompt' is not supported"},
 	} {
 		s, err := against(t, c.server, c.change)

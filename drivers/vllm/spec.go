@@ -107,16 +107,11 @@ func check(c drivers.Config) error {
 // connect makes the client of a server. The key is the user's, or the one that vLLM itself takes from the environment; that
 // one is hidden also where another is used: a server that was started has it too.
 func connect(c drivers.Config, url string) (*httpx.Client, error) {
-	u, err := httpx.ParseBase(url)
-	if err != nil {
-		return nil, fmt.Errorf("--url: %w", err)
-	}
-	u.Path = strings.TrimSuffix(u.Path, "/v1") // what lies beside it is wanted too
 	key := c.APIKey
 	if !key.IsSet() {
 		key = drivers.NewSecret(getenv(c, "VLLM_API_KEY"))
 	}
-	h, err := httpx.New(u.String(), key, nil, c.Clock)
+	h, err := httpx.New(url, key, nil, c.Clock, httpx.Beside("/v1"))
 	if err == nil {
 		h.Hide(getenv(c, "VLLM_API_KEY"))
 	}

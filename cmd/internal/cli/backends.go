@@ -88,6 +88,9 @@ func (t target) check() error {
 	if t.llamaPath != "" && !exists(t.llamaPath) {
 		return usagef("--llama-cpp-path %s: there is no such file or folder", t.llamaPath)
 	}
+	if t.url != "" && !isServer(t.url) {
+		return usagef("--url %s: no URL of a server; want http://host:port or https://host", shownURL(t.url))
+	}
 	return nil
 }
 

@@ -190,19 +190,21 @@ func TestDialectsAreTold(t *testing.T) {
 		}
 		told++
 		s := speaking(t, l, sim.Options{Profile: p})
-		answers, err := a.look(t.Context(), reg.Specs(), target{url: s.URL()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var who []string
-		for _, f := range foundOf(answers) {
-			who = append(who, f.Backend)
-			if !f.Simulated {
-				t.Errorf("%s: %s does not know that it is a simulator", l.backend, f.Backend)
+		for _, path := range []string{"", "/v1", "/v1/"} { // as people write it, and as documentation does
+			answers, err := a.look(t.Context(), reg.Specs(), target{url: s.URL() + path})
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-		if strings.Join(who, " ") != l.backend {
-			t.Errorf("a server that answers as %s is claimed by %v", l.backend, who)
+			var who []string
+			for _, f := range foundOf(answers) {
+				who = append(who, f.Backend)
+				if !f.Simulated {
+					t.Errorf("%s: %s does not know that it is a simulator", l.backend, f.Backend)
+				}
+			}
+			if strings.Join(who, " ") != l.backend {
+				t.Errorf("a server that answers as %s, given as %q, is claimed by %v", l.backend, path, who)
+			}
 		}
 	}
 	if told == 0 {
