@@ -83,6 +83,9 @@ func TestNoRateIsOffByMoreThanItSays(t *testing.T) {
 					} else if hidden == 0 {
 						t.Errorf("nothing hidden, %d an event: no rate: %s", each, row.Reasons["decode_tps"])
 					}
+					if in := row.Samples[0].Inputs; hidden == 0 && each == 4 && row.TokensHow == "estimated" && in.FirstTokens != 1 {
+						t.Errorf("the first event has one token, and %d were counted", in.FirstTokens) // an even spread would be off by 3 %
+					}
 					t.Logf("| %s | %d %% | %d | %s | %d | %s", d.backend, hidden, each, text, truth, row.Reasons["decode_tps"])
 					if math.IsNaN(over) {
 						t.Error("no bound")
