@@ -77,7 +77,7 @@ type measured struct {
 	maxHit     *int // prompt tokens that a perfect prefix cache could have served; nil where not known or not meant
 	maxBound   bool // maxHit is an upper bound, not exact
 	err        error
-	other      *record.Flag // other_traffic
+	seen       []record.Flag // what was seen of the server around its batch: other_traffic, server_queued
 }
 
 // prompt is a realised prompt.
@@ -233,6 +233,7 @@ func (h *passHost) Stream(ctx context.Context, spec builtins.StreamSpec) (builti
 	if err != nil {
 		return builtins.Batch{}, err
 	}
+	traffic.ended(ctx)
 	h.r.doing("measuring")
 
 	first := len(h.out.samples)
@@ -249,9 +250,9 @@ func (h *passHost) Stream(ctx context.Context, spec builtins.StreamSpec) (builti
 	if ctx.Err() != nil {
 		return builtins.Batch{}, context.Cause(ctx)
 	}
-	other := traffic.seen(ctx, h.out.samples[first:])
+	seen := traffic.seen(h.out.samples[first:])
 	for i := range ps {
-		h.out.samples[first+i].other = other
+		h.out.samples[first+i].seen = seen
 	}
 	if failed != nil {
 		return builtins.Batch{}, failed
