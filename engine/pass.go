@@ -316,6 +316,7 @@ func (h *passHost) release(ctx context.Context, ps []*prompt, spec builtins.Stre
 	runtime.GC() // now, so that it has no reason to run while the streams do
 	var wg sync.WaitGroup
 	for i, p := range ps {
+		h.r.sending(p.Prompt)
 		req := drivers.Request{
 			Prompt: p.Prompt, OutputTokens: spec.OutputTokens, Reuse: p.reuse, Seed: h.r.opt.Seed, Reasoning: spec.Reasoning,
 			Slot: drivers.AnySlot, Tap: taps[i],
