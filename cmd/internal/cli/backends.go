@@ -287,6 +287,15 @@ func anyHas(specs []drivers.Spec, t target) error {
 
 // nothingFound says what was looked for and where, and how to start each kind of server.
 func nothingFound(answers []seen, t target) error {
+	if t.url != "" { // it is known what is there: what else could be is of no use
+		for _, s := range answers {
+			for _, f := range s.found {
+				if !s.spec.Fallback && !f.Usable {
+					return fail(exitBackend, "", fmt.Errorf("%s at %s can't be used: %s", s.spec.Title, shownURL(t.url), orElse(f.Note, "it does not say why")))
+				}
+			}
+		}
+	}
 	var b strings.Builder
 	b.WriteString("no backend found")
 	if t.url != "" {

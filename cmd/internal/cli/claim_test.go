@@ -289,3 +289,15 @@ func TestSilentPorts(t *testing.T) {
 		}
 	}
 }
+
+// TestUnusableAtTheURL: where it is known what is at a URL, and why it can't be used, that is all that is said.
+func TestUnusableAtTheURL(t *testing.T) {
+	old := stub("old", drivers.Found{URL: "http://h:1", Note: "version 0.9 cuts prompts; update it"})
+	text := nothingFound([]seen{stub("other"), old, stub("third")}, target{url: "http://u:p@h:1/v1"}).Error()
+	if want := "old at http://h:1/v1 can't be used: version 0.9 cuts prompts; update it"; text != want {
+		t.Errorf("%q, want %q", text, want)
+	}
+	if text := nothingFound([]seen{stub("other"), old}, target{}).Error(); !strings.Contains(text, "start it with") {
+		t.Errorf("without a URL: %q", text)
+	}
+}
