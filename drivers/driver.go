@@ -132,6 +132,7 @@ type Model struct {
 // Config is what a user chose. Open and Detect read the environment through it alone.
 type Config struct {
 	URL     string            // base URL; empty: default ports, or start a server
+	Named   bool              // the user named this backend: the URL is meant for it, whoever's host it is
 	Model   string            // model reference; empty: the first one
 	APIKey  Secret            //
 	Options map[string]string // by Option.Name

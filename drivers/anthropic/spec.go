@@ -66,7 +66,7 @@ func detect(ctx context.Context, c drivers.Config) ([]drivers.Found, error) {
 		return []drivers.Found{f}, nil
 	}
 	u, err := httpx.ParseBase(c.URL)
-	if err != nil || !owned(u) {
+	if err != nil || !owned(u) && !c.Named {
 		return nil, nil // whoever the URL is for says what is wrong with it
 	}
 	if !apikey.Of(c, keyName).IsSet() {
@@ -78,6 +78,7 @@ func detect(ctx context.Context, c drivers.Config) ([]drivers.Found, error) {
 		return nil, err
 	}
 	defer client.Close()
+	f.URL = client.Base()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	ids, err := list(ctx, client)

@@ -45,7 +45,7 @@ func (t *target) flags(f *pflag.FlagSet) {
 func (a *app) config(t target) drivers.Config {
 	key := orElse(t.key, a.Env("LLM_SPEED_API_KEY"))
 	return drivers.Config{
-		URL: t.url, Model: t.model, APIKey: drivers.NewSecret(key), Env: a.Env, Clock: clock.New(), Guard: a.guardCommand(),
+		URL: t.url, Named: t.backend != "", Model: t.model, APIKey: drivers.NewSecret(key), Env: a.Env, Clock: clock.New(), Guard: a.guardCommand(),
 		Log: func(string, ...any) {},
 	}
 }
