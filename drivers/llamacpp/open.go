@@ -121,7 +121,7 @@ func key(c drivers.Config) drivers.Secret {
 	if c.APIKey.IsSet() {
 		return c.APIKey
 	}
-	return drivers.NewSecret(getenv(c, "LLAMA_API_KEY"))
+	return drivers.NewSecret(c.Getenv("LLAMA_API_KEY"))
 }
 
 // session learns the rest about a server and makes the session of it.
@@ -192,7 +192,7 @@ func (o *opened) secrets(c drivers.Config) []string {
 func connect(c drivers.Config, url string) (*httpx.Client, error) {
 	h, err := httpx.New(url, key(c), nil, c.Clock, httpx.Beside("/v1"))
 	if err == nil {
-		h.Hide(getenv(c, "LLAMA_API_KEY"))
+		h.Hide(c.Getenv("LLAMA_API_KEY"))
 	}
 	return h, err
 }

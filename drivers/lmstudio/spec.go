@@ -56,28 +56,7 @@ func Spec() drivers.Spec {
 }
 
 // option is a setting's value: as the user chose it, from the environment, or its default.
-func option(c drivers.Config, which string) string {
-	if v := c.Options[which]; v != "" {
-		return v
-	}
-	for _, o := range options() {
-		if o.Name != which {
-			continue
-		}
-		if v := strings.TrimSpace(getenv(c, o.Env)); v != "" {
-			return v
-		}
-		return o.Default
-	}
-	return ""
-}
-
-func getenv(c drivers.Config, key string) string {
-	if c.Env == nil {
-		return ""
-	}
-	return c.Env(key)
-}
+func option(c drivers.Config, which string) string { return c.Value(options(), which) }
 
 // check refuses settings that mean nothing.
 func check(c drivers.Config) error {
@@ -97,11 +76,11 @@ func check(c drivers.Config) error {
 func connect(c drivers.Config, url string) (*httpx.Client, error) {
 	key := c.APIKey
 	if !key.IsSet() {
-		key = drivers.NewSecret(getenv(c, "LM_API_TOKEN"))
+		key = drivers.NewSecret(c.Getenv("LM_API_TOKEN"))
 	}
 	h, err := httpx.New(url, key, nil, c.Clock, httpx.Beside("/api/v1", "/api/v0", "/v1"))
 	if err == nil {
-		h.Hide(getenv(c, "LM_API_TOKEN"))
+		h.Hide(c.Getenv("LM_API_TOKEN"))
 	}
 	return h, err
 }

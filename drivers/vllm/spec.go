@@ -64,28 +64,7 @@ func Spec() drivers.Spec {
 }
 
 // option is a setting's value: as the user chose it, from the environment, or its default.
-func option(c drivers.Config, which string) string {
-	if v := c.Options[which]; v != "" {
-		return v
-	}
-	for _, o := range options() {
-		if o.Name != which {
-			continue
-		}
-		if v := strings.TrimSpace(getenv(c, o.Env)); v != "" {
-			return v
-		}
-		return o.Default
-	}
-	return ""
-}
-
-func getenv(c drivers.Config, key string) string {
-	if c.Env == nil {
-		return ""
-	}
-	return c.Env(key)
-}
+func option(c drivers.Config, which string) string { return c.Value(options(), which) }
 
 // check refuses settings that mean nothing.
 func check(c drivers.Config) error {
@@ -109,11 +88,11 @@ func check(c drivers.Config) error {
 func connect(c drivers.Config, url string) (*httpx.Client, error) {
 	key := c.APIKey
 	if !key.IsSet() {
-		key = drivers.NewSecret(getenv(c, "VLLM_API_KEY"))
+		key = drivers.NewSecret(c.Getenv("VLLM_API_KEY"))
 	}
 	h, err := httpx.New(url, key, nil, c.Clock, httpx.Beside("/v1"))
 	if err == nil {
-		h.Hide(getenv(c, "VLLM_API_KEY"))
+		h.Hide(c.Getenv("VLLM_API_KEY"))
 	}
 	return h, err
 }
