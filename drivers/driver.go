@@ -132,6 +132,7 @@ type Model struct {
 // Config is what a user chose. Open and Detect read the environment through it alone.
 type Config struct {
 	URL     string            // base URL; empty: default ports, or start a server
+	Named   bool              // the user named this backend: the URL is meant for it, whoever's host it is
 	Model   string            // model reference; empty: the first one
 	APIKey  Secret            //
 	Options map[string]string // by Option.Name
@@ -237,6 +238,11 @@ type (
 	CacheStatser interface {
 		CacheStats(ctx context.Context) (CacheStats, error)
 	}
+	// Preempter counts requests that the server has put back into its queue, cumulative since it started: what such a request had
+	// computed was thrown away, and done again inside its times.
+	Preempter interface {
+		Preemptions(ctx context.Context) (int64, error)
+	}
 	// CacheFlusher empties the prompt cache.
 	CacheFlusher interface {
 		FlushCache(ctx context.Context) error
@@ -287,6 +293,7 @@ type Activity struct {
 type Caps struct {
 	Tokenizer    Tokenizer
 	CacheStatser CacheStatser
+	Preempter    Preempter
 	CacheFlusher CacheFlusher
 	Activity     ActivityReporter
 	ServerLogger ServerLogger
@@ -301,6 +308,7 @@ func CapsOf(s Session) Caps {
 	var c Caps
 	c.Tokenizer, _ = s.(Tokenizer)
 	c.CacheStatser, _ = s.(CacheStatser)
+	c.Preempter, _ = s.(Preempter)
 	c.CacheFlusher, _ = s.(CacheFlusher)
 	c.Activity, _ = s.(ActivityReporter)
 	c.ServerLogger, _ = s.(ServerLogger)
@@ -319,7 +327,7 @@ func (c Caps) Names() []string {
 		has  bool
 	}{
 		{"tokenizer", c.Tokenizer != nil}, {"cache_stats", c.CacheStatser != nil}, {"cache_flush", c.CacheFlusher != nil},
-		{"activity", c.Activity != nil}, {"server_log", c.ServerLogger != nil}, {"pace", c.Pacer != nil}, {"adapt", c.Adapter != nil}, {"token_count", c.Counter != nil},
+		{"activity", c.Activity != nil}, {"preemptions", c.Preempter != nil}, {"server_log", c.ServerLogger != nil}, {"pace", c.Pacer != nil}, {"adapt", c.Adapter != nil}, {"token_count", c.Counter != nil},
 	} {
 		if a.has {
 			names = append(names, a.name)

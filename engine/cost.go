@@ -46,6 +46,8 @@ const (
 	lineMargin = 1.05
 	// dryRun is how long a program may take without a backend.
 	dryRun = 10 * time.Second
+	// firstPiece is about how many tokens the first read of an answer brings.
+	firstPiece = 16
 	// probeTokens is about what the short probes of a session take.
 	probeTokens = probes * 64
 )
@@ -178,8 +180,8 @@ func (h *dryHost) Stream(ctx context.Context, spec builtins.StreamSpec) (builtin
 		h.sum.prompt += h.prompts[id-1]
 		h.sum.output += spec.OutputTokens
 		if h.s.caps.Tokenizer == nil && h.s.caps.Counter == nil {
-			h.sum.backs++
-			h.sum.back += spec.OutputTokens + templateTokens
+			h.sum.backs += 2 // the whole answer, and what of it came first
+			h.sum.back += spec.OutputTokens + templateTokens + firstPiece + templateTokens
 		}
 	}
 	h.batches[len(spec.Prompts)] = true

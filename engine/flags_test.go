@@ -387,6 +387,54 @@ func TestOurOwnStreamIsNoOtherTraffic(t *testing.T) {
 	}
 }
 
+// puttingBack is a server that puts back two requests during each stream, and has put back two before it was opened.
+type puttingBack struct {
+	drivers.Session
+	drivers.Tokenizer
+	count *atomic.Int64
+	off   bool
+}
+
+func (s puttingBack) Stream(ctx context.Context, r drivers.Request) (stream.Recording, error) {
+	rec, err := s.Session.Stream(ctx, r)
+	s.count.Add(2)
+	return rec, err
+}
+
+func (s puttingBack) Preemptions(context.Context) (int64, error) {
+	if s.off {
+		return 0, errors.New("no counter")
+	}
+	return s.count.Load(), nil
+}
+
+// TestRequestsPutBack: what a server threw away and did again inside a stream's times is said in the row, which is not ranked.
+func TestRequestsPutBack(t *testing.T) {
+	for _, off := range []bool{false, true} {
+		count := &atomic.Int64{}
+		count.Store(2)
+		b := bed{spec: simdriver.Spec(), url: startSim(t, "").URL()}
+		b.options = func(o *engine.Options) {
+			open := o.Spec.Open
+			o.Spec.Open = func(ctx context.Context, c drivers.Config, n drivers.Need) (drivers.Session, error) {
+				s, err := open(ctx, c, n)
+				if err != nil {
+					return nil, err
+				}
+				return puttingBack{s, drivers.CapsOf(s).Tokenizer, count, off}, nil
+			}
+		}
+		row, _ := b.run(t, "one")
+		if off {
+			if said := evidence(row.Flags, "server_queued"); said != "" {
+				t.Errorf("nobody counts: %s", said)
+			}
+			continue
+		}
+		wanted{flag: "server_queued", evidence: "put 2 requests back into its queue"}.check(t, row)
+	}
+}
+
 // TestSimulatedAndQuick: what comes from the simulator says so whichever driver reads it, and so do quick rows.
 func TestSimulatedAndQuick(t *testing.T) {
 	for driver, spec := range specs() {

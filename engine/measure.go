@@ -27,7 +27,7 @@ func (h *passHost) measure(ctx context.Context, p *prompt, rec stream.Recording,
 	if p.seen {
 		asked.Cold = false // the same prompt again is a reuse
 	}
-	asked.TextTokens = h.textTokens(ctx, p, rec, m.tr)
+	asked.TextTokens, asked.FirstTokens = h.textTokens(ctx, p, rec, m.tr)
 	m.Sample = measure.Request(rec, m.tr, asked)
 	m.maxHit, m.maxBound = h.maxHit(p)
 	m.prefill, m.prefillHow = h.prefill(&m, len(spec.Prompts) == 1)

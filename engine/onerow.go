@@ -134,7 +134,7 @@ func (r *run) one(ctx context.Context, at int, s *session) error {
 func (r *run) keepRaw(row *RowPlan, p *passResult) error {
 	if r.opt.SaveRaw != nil && len(p.recs) > 0 {
 		for i := range p.recs {
-			p.recs[i] = r.redactRecording(p.recs[i])
+			p.recs[i] = r.redactRecording(p.recs[i], p.samples[i].prompt.Prompt)
 		}
 		f, err := r.opt.SaveRaw(row.Key, p.pass, p.recs)
 		if err != nil {

@@ -78,7 +78,7 @@ type measured struct {
 	maxHit     *int // prompt tokens that a perfect prefix cache could have served; nil where not known or not meant
 	maxBound   bool // maxHit is an upper bound, not exact
 	err        error
-	other      *record.Flag // other_traffic
+	seen       []record.Flag // what was seen of the server around its batch: other_traffic, server_queued
 }
 
 // prompt is a realised prompt.
@@ -244,6 +244,7 @@ func (h *passHost) Stream(ctx context.Context, spec builtins.StreamSpec) (builti
 	if err != nil {
 		return builtins.Batch{}, err
 	}
+	traffic.ended(ctx)
 	h.r.doing("measuring")
 
 	first := len(h.out.samples)
@@ -260,9 +261,9 @@ func (h *passHost) Stream(ctx context.Context, spec builtins.StreamSpec) (builti
 	if ctx.Err() != nil {
 		return builtins.Batch{}, context.Cause(ctx)
 	}
-	other := traffic.seen(ctx, h.out.samples[first:])
+	seen := traffic.seen(h.out.samples[first:])
 	for i := range ps {
-		h.out.samples[first+i].other = other
+		h.out.samples[first+i].seen = seen
 	}
 	if failed != nil {
 		return builtins.Batch{}, failed
@@ -340,6 +341,7 @@ func (h *passHost) release(ctx context.Context, ps []*prompt, spec builtins.Stre
 	runtime.GC() // now, so that it has no reason to run while the streams do
 	var wg sync.WaitGroup
 	for i, p := range ps {
+		h.r.sending(p.Prompt)
 		req := drivers.Request{
 			Prompt: p.Prompt, OutputTokens: spec.OutputTokens, Reuse: p.reuse, Seed: h.r.opt.Seed, Reasoning: spec.Reasoning,
 			Slot: drivers.AnySlot, Tap: taps[i],

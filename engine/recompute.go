@@ -201,7 +201,7 @@ func (rb *rebuild) request(row *record.Row, s *record.Sample, rec stream.Recordi
 		m.err = errors.New(s.Error) // it may have failed before or after what was read
 	}
 	m.Sample = measure.Request(rec, m.tr, measure.Asked{
-		Err: m.err, OutputTokens: s.AskedOutput, PromptTokens: s.AskedPrompt, Cold: in.Cold, Template: in.Template, CacheBlock: in.CacheBlock, TextTokens: in.TextTokens,
+		Err: m.err, OutputTokens: s.AskedOutput, PromptTokens: s.AskedPrompt, Cold: in.Cold, Template: in.Template, CacheBlock: in.CacheBlock, TextTokens: in.TextTokens, FirstTokens: in.FirstTokens,
 	})
 	m.maxHit, m.maxBound = s.MaxCached, s.Reasons["max_cached"] != ""
 	switch probe := row.ColdProbe; {

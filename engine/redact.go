@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/internal/stream"
 )
 
@@ -33,6 +34,9 @@ func (r *run) redactText(s string) string {
 	for _, secret := range r.hidden() {
 		s = strings.ReplaceAll(s, secret, "***")
 	}
+	if r.masksText() {
+		s = r.echoes.without(s)
+	}
 	return s
 }
 
@@ -45,9 +49,10 @@ func (r *run) hidden() []string {
 	return r.secrets
 }
 
-// redactRecording takes the key out of what is kept of a stream, and a hosted service's answers where nobody asked for them. Stars of the same length stand for it, so that no stamp
+// redactRecording takes the key out of what is kept of a stream, and a hosted service's answers, with what its errors repeat of the
+// prompt, where nobody asked for them. Stars of the same length stand for it, so that no stamp
 // moves to another byte.
-func (r *run) redactRecording(rec stream.Recording) stream.Recording {
+func (r *run) redactRecording(rec stream.Recording, of drivers.Prompt) stream.Recording {
 	for _, s := range r.hidden() {
 		secret := []byte(s)
 		if bytes.Contains(rec.Data, secret) {
@@ -56,7 +61,7 @@ func (r *run) redactRecording(rec stream.Recording) stream.Recording {
 	}
 	rec.Fault = r.redactText(rec.Fault)
 	if r.masksText() {
-		rec = maskText(rec)
+		rec = maskEchoes(maskText(rec), of)
 	}
 	return rec
 }

@@ -14,7 +14,7 @@ import (
 func (r *run) rowFlags(st *rowState, row *record.Row) []record.Flag {
 	flags := []record.Flag{}
 	var samples []measure.Sample
-	var other *record.Flag
+	var seen []record.Flag
 	for _, p := range st.passes {
 		for i := range p.samples {
 			s := p.samples[i].Sample
@@ -22,8 +22,8 @@ func (r *run) rowFlags(st *rowState, row *record.Row) []record.Flag {
 				s.Flags = slices.DeleteFunc(slices.Clone(s.Flags), func(f measure.Flag) bool { return f.Name != measure.Errors })
 			}
 			samples = append(samples, s)
-			if p.samples[i].other != nil {
-				other = p.samples[i].other
+			for _, f := range p.samples[i].seen {
+				seen = addFlag(seen, f)
 			}
 		}
 	}
@@ -41,8 +41,8 @@ func (r *run) rowFlags(st *rowState, row *record.Row) []record.Flag {
 	if f, late := measure.ClientLag(samples); late {
 		flags = addFlag(flags, record.Flag{Name: f.Name, Evidence: f.Evidence})
 	}
-	if other != nil {
-		flags = addFlag(flags, *other)
+	for _, f := range seen {
+		flags = addFlag(flags, f)
 	}
 	if row != nil {
 		for _, f := range row.Flags { // what the figures have raised

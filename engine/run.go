@@ -48,6 +48,7 @@ type run struct {
 	pauses pauses        // of the pass that runs
 
 	estimate     Estimate
+	echoes       echoes
 	countsBack   bool // the tokens of an answer were counted by sending it back
 	lined        bool // the line that a hosted session's prompts are fitted by was learnt, or tried to be
 	ceilingSkips int  // rows that the ceiling kept from being begun

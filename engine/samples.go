@@ -70,7 +70,7 @@ func sampleOf(m *measured) record.Sample {
 func inputsOf(m *measured) *record.Inputs {
 	return &record.Inputs{
 		Release: m.release, Cold: m.Asked.Cold, Reuse: m.prompt.reuse, Extends: m.prompt.parent != nil,
-		Template: m.Asked.Template, CacheBlock: m.Asked.CacheBlock, TextTokens: m.Asked.TextTokens,
+		Template: m.Asked.Template, CacheBlock: m.Asked.CacheBlock, TextTokens: m.Asked.TextTokens, FirstTokens: m.Asked.FirstTokens,
 	}
 }
 

@@ -30,7 +30,7 @@ type session struct {
 	heads   heads
 
 	line     sizeLine // by which all prompts of a hosted session are fitted
-	textHead int      // tokens of a prompt of textHead alone; 0: not counted yet
+	textHead int      // tokens that a counted text has beside its own; 0: not counted yet
 }
 
 // needFor gives the need that a session opened for rows[at] should have: its own, widened to the ordinary rows of the

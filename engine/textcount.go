@@ -10,54 +10,66 @@ import (
 )
 
 // textTokens counts the streamed text with the server's own tokenizer, where the server counts another number of tokens than
-// it sent events and does not say which held how many: only so is it known that none was hidden. 0 where it is not needed or
-// not to be had.
-func (h *passHost) textTokens(ctx context.Context, p *prompt, rec stream.Recording, tr stream.Transcript) int {
+// it sent events and does not say which held how many: only so is it known that none was hidden, and how many came first, which
+// are not in the window of a rate. 0 where it is not needed or not to be had.
+func (h *passHost) textTokens(ctx context.Context, p *prompt, rec stream.Recording, tr stream.Transcript) (whole, first int) {
 	if !tr.Counts.Output.Known() {
-		return 0
+		return 0, 0
 	}
 	var text strings.Builder
 	events := 0
 	for _, e := range tr.Events {
 		switch {
 		case e.Tokens != stream.NotStated, e.Kind == stream.Tool:
-			return 0
+			return 0, 0
 		case e.Text != "":
 			events++
 			text.WriteString(e.Text)
 		}
 	}
 	if events == 0 {
-		return 0
+		return 0, 0
 	}
-	count := h.tokensOf
+	count, wants := h.tokensOf, tr.Counts.Output.N > events+1
 	if h.s.caps.Tokenizer == nil {
-		if !measure.WantsTextCount(rec, tr) || h.keepsOff(p) {
-			return 0
+		if h.keepsOff(p) {
+			return 0, 0
 		}
-		count = h.countedBack
-	} else if tr.Counts.Output.N <= events+1 {
-		return 0
+		count, wants = h.countedBack, measure.WantsTextCount(rec, tr)
 	}
-	// A template, or the start of a text, may have tokens of its own: they cancel.
-	with := count(ctx, textHead+text.String())
+	if wants {
+		if whole = h.tokensIn(ctx, count, text.String()); whole == 0 {
+			return 0, 0 // then there is no rate, however many came first
+		}
+	}
+	if measure.WantsFirstCount(tr) {
+		first = h.tokensIn(ctx, count, measure.FirstText(tr.Events))
+	}
+	return whole, first
+}
+
+// tokensIn counts the tokens of a text; 0 where they are not known. A template, and the start of a text, may have tokens of
+// their own: they cancel.
+func (h *passHost) tokensIn(ctx context.Context, count func(context.Context, string) int, text string) int {
+	with := count(ctx, textHead+text)
 	if with == 0 {
 		return 0
 	}
-	without := h.s.textHead
-	if h.s.caps.Tokenizer != nil || without == 0 {
-		if without = count(ctx, textHead); h.s.caps.Tokenizer == nil {
-			h.s.textHead = without
-		}
+	if h.s.textHead == 0 {
+		h.s.textHead = max(count(ctx, textHead+oneToken)-1, 0)
 	}
-	if without == 0 || with <= without {
+	if h.s.textHead == 0 || with <= h.s.textHead {
 		return 0
 	}
-	return with - without
+	return with - h.s.textHead
 }
 
-// textHead stands before a text that is counted, so that its first word has a space before it as it had in the answer.
-const textHead = ".\n"
+// textHead stands before a text that is counted, so that its first word does not begin the message, and oneToken behind it where
+// it is counted alone: templates trim blanks at a message's ends. A letter in a line of its own is one token everywhere.
+const (
+	textHead = ".\n"
+	oneToken = "a"
+)
 
 // tokensOf counts with a tokenizer; 0 where it does not.
 func (h *passHost) tokensOf(ctx context.Context, text string) int {

@@ -112,6 +112,7 @@ func (r *run) unmeasured(ctx context.Context, s *session, p drivers.Prompt, outp
 func (r *run) once(ctx context.Context, s *session, p drivers.Prompt, output int) (stream.Recording, stream.Transcript, error) {
 	s.heads.remember(s.headOfPrompt(ctx, p))
 	defer r.using()()
+	r.sending(p)
 	rec, err := s.Stream(ctx, drivers.Request{
 		Prompt: p, OutputTokens: output, Seed: r.opt.Seed, Slot: drivers.AnySlot,
 		FirstByteWithin: r.firstByteWithin(4096), IdleWithin: r.idleWithin(),

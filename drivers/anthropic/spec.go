@@ -66,7 +66,7 @@ func detect(ctx context.Context, c drivers.Config) ([]drivers.Found, error) {
 		return []drivers.Found{f}, nil
 	}
 	u, err := httpx.ParseBase(c.URL)
-	if err != nil || !owned(u) {
+	if err != nil || !owned(u) && !c.Named {
 		return nil, nil // whoever the URL is for says what is wrong with it
 	}
 	if !apikey.Of(c, keyName).IsSet() {
@@ -78,6 +78,7 @@ func detect(ctx context.Context, c drivers.Config) ([]drivers.Found, error) {
 		return nil, err
 	}
 	defer client.Close()
+	f.URL = client.Base()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	ids, err := list(ctx, client)
@@ -100,17 +101,12 @@ func owned(u *url.URL) bool {
 
 // connect makes the client. A URL may end in /v1, as the API's own does.
 func connect(c drivers.Config) (*httpx.Client, error) {
-	u, err := httpx.ParseBase(cmp.Or(c.URL, base))
-	if err != nil {
-		return nil, fmt.Errorf("--url: %w", err)
-	}
-	u.Path = strings.TrimSuffix(u.Path, "/v1")
 	env := c.Env
 	if env == nil {
 		env = func(string) string { return "" }
 	}
 	header := http.Header{"Anthropic-Version": {version}}
-	return httpx.New(u.String(), apikey.Of(c, keyName), header, c.Clock, httpx.WithKeyHeader("X-Api-Key"), httpx.WithProxy(env))
+	return httpx.New(cmp.Or(c.URL, base), apikey.Of(c, keyName), header, c.Clock, httpx.WithKeyHeader("X-Api-Key"), httpx.WithProxy(env), httpx.Beside("/v1"))
 }
 
 // contextMax reads the option of the context's length.

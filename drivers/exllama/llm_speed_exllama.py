@@ -16,6 +16,7 @@ from typing import Any, Dict, List, Optional
 from llm_speed_helper import Backend, Refused, Stream, describe, marks, plain, serve
 
 PAGE = 256  # tokens; both generators cache by pages of that size
+PROBE = -1  # the number of a job that is no stream's
 
 
 class Job:
@@ -92,6 +93,7 @@ class ExLlama(Backend):
     def __init__(self) -> None:
         self._jobs: Dict[int, Job] = {}  # prepared or begun, by the stream's number
         self._active = 0
+        self._more = 0  # tokens that a job is asked for beyond those that are wanted; see _short
 
     # What the two differ in.
     def load(self, folder: str, tokens: int, parallel: int) -> Dict[str, Any]:
@@ -116,6 +118,7 @@ class ExLlama(Backend):
         self._template = Template(args["path"])
         progress("loading the model with a cache of %d tokens" % tokens)
         answer = self.load(args["path"], tokens, parallel)
+        self._more = self._short()
         names = [self._torch.cuda.get_device_name(i) for i in range(self._torch.cuda.device_count())]
         return {
             "version": version_of(self.package) or str(getattr(self._lib, "__version__", "")),
@@ -127,8 +130,25 @@ class ExLlama(Backend):
             "cache_tokens": tokens,
             "parallel": parallel,
             "template": self._template.text is not None,
+            "more": self._more,
             **answer,
         }
+
+    def _short(self) -> int:
+        """By how many tokens a job ends before what it was asked for: by one in exllamav3 1.4.1, whose Job keeps max_new_tokens - 1
+        (exllamav3/generator/job.py), by none in versions before it and in exllamav2. Tried, since it may change again."""
+        asked, got = 2, 0
+        self.generator.enqueue(self.job(self._torch.tensor([self.encode("Say hello.")], dtype=self._torch.long), asked, 0, PROBE))
+        for _ in range(1000):
+            for r in self.generator.iterate():
+                if r["stage"] == "streaming":
+                    ids = r.get("token_ids")
+                    got += int(ids.shape[-1]) if ids is not None else 0
+                if r.get("eos"):
+                    self.reset()
+                    return max(0, asked - got)
+        self.generator.clear_queue()
+        raise Refused("unsupported", "the generator did not end a job of %d tokens" % asked)
 
     def tokenize(self, args: Dict[str, Any]) -> Dict[str, Any]:
         messages, tools = args["messages"], args.get("tools") or []
@@ -155,7 +175,7 @@ class ExLlama(Backend):
         if not args.get("reuse") and not self._active:
             self.reset()
         tensor = self._torch.tensor([ids], dtype=self._torch.long)
-        self._jobs[stream.ident] = Job(stream, self.job(tensor, tokens, int(args.get("seed") or 0) & 0x7FFFFFFF, stream.ident), len(ids))
+        self._jobs[stream.ident] = Job(stream, self.job(tensor, tokens + self._more, int(args.get("seed") or 0) & 0x7FFFFFFF, stream.ident), len(ids))
         return {"prompt": len(ids), **rendered}
 
     def drop(self, stream: Stream) -> None:

@@ -63,6 +63,7 @@ type loaded struct {
 	Parallel  int      `json:"parallel"`
 	Template  bool     `json:"template"`
 	Paged     bool     `json:"paged"`
+	More      int      `json:"more"` // tokens that jobs are asked for beyond those wanted
 }
 
 // open starts the helper and loads the model with a cache for what is needed.
@@ -131,6 +132,9 @@ func (f flavor) load(ctx context.Context, h *pyhelper.Helper, folder pyhelper.Fo
 	}
 	if !got.Template {
 		info.Metadata["template"] = "none: conversations are labelled text"
+	}
+	if got.More > 0 {
+		info.Metadata["generation"] += fmt.Sprintf(", max_new_tokens %d above what is wanted: this version ends jobs so many short", got.More)
 	}
 	if model.Quant == "" {
 		info.WhyNot["model.quant"] = "the model's configuration names no quantisation"

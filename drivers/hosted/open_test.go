@@ -72,6 +72,13 @@ func TestDetect(t *testing.T) {
 		if found, err := s.Detect(ctx, config("http://127.0.0.1:1", v.keys, "k")); err != nil || len(found) != 0 {
 			t.Errorf("%s at somebody else's URL: %+v, %v", v.name, found, err)
 		}
+		gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"data":[{"id":"m"}]}`) }))
+		named := config(gateway.URL, v.keys, "k")
+		named.Named = true
+		if found, err := s.Detect(t.Context(), named); err != nil || len(found) != 1 || len(found[0].Models) != 1 || found[0].URL != gateway.URL+v.path {
+			t.Errorf("%s at a gateway that was named as it: %+v, %v", v.name, found, err)
+		}
+		gateway.Close()
 		if found, err := s.Detect(ctx, config("https://"+v.host+v.path)); err != nil || len(found) != 1 || found[0].Usable || !strings.Contains(found[0].Note, v.keys) {
 			t.Errorf("%s at its URL without a key: %+v, %v", v.name, found, err)
 		}

@@ -67,8 +67,9 @@ func services() []service {
 			// Context compression edits prompts without a word.
 			fields: map[string]any{"plugins": []any{map[string]any{"id": "context-compression", "enabled": false}}},
 			off:    map[string]any{"reasoning": map[string]any{"enabled": false}}, on: map[string]any{"reasoning": map[string]any{"enabled": true}},
-			able:   able(drivers.No(""), drivers.Partly("usage.prompt_tokens_details.cached_tokens, by provider"), byNovelty, drivers.No("")),
-			limits: []string{notWeights, mayStop, "One provider is held on to: the one of --opt provider, else the one of the first answer; an answer of another one is an error."},
+			able: able(drivers.No(""), drivers.Partly("usage.prompt_tokens_details.cached_tokens, by provider"), byNovelty, drivers.No("")),
+			limits: []string{notWeights, mayStop, "One provider is held on to: the one of --opt provider, else the one of the first answer; an answer of another one is an error.",
+				"/generation is not asked: its times say only how long a request took, and provider, tokens and cost are in the stream."},
 		},
 		{
 			name: "together", title: "Together AI", keys: "TOGETHER_API_KEY", host: "api.together.ai", path: "/v1",

@@ -61,7 +61,7 @@ func (v service) detect(ctx context.Context, c drivers.Config) ([]drivers.Found,
 		return []drivers.Found{f}, nil
 	}
 	u, err := httpx.ParseBase(c.URL)
-	if err != nil || !v.owns(u) {
+	if err != nil || !v.owns(u) && !c.Named {
 		return nil, nil // whoever the URL is for says what is wrong with it
 	}
 	if !key.IsSet() {
@@ -73,6 +73,7 @@ func (v service) detect(ctx context.Context, c drivers.Config) ([]drivers.Found,
 		return nil, err
 	}
 	defer client.Close()
+	f.URL = client.Base() + prefix
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	models, err := list(ctx, client, prefix)

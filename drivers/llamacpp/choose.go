@@ -23,7 +23,7 @@ const program = "llama-server"
 func binary(c drivers.Config) (string, error) {
 	p := option(c, optPath)
 	if p == "" {
-		return proc.Find(program, getenv(c, "PATH")), nil
+		return proc.Find(program, c.Getenv("PATH")), nil
 	}
 	st, err := os.Stat(p)
 	if err != nil {
@@ -49,11 +49,11 @@ func binary(c drivers.Config) (string, error) {
 
 // files lists the GGUF files of the usual places, newest first.
 func files(c drivers.Config) []weights.File {
-	home := getenv(c, "HOME")
+	home := c.Getenv("HOME")
 	if runtime.GOOS == "windows" {
-		home = getenv(c, "USERPROFILE")
+		home = c.Getenv("USERPROFILE")
 	}
-	return weights.Find(weights.Places(home, func(k string) string { return getenv(c, k) }, runtime.GOOS))
+	return weights.Find(weights.Places(home, func(k string) string { return c.Getenv(k) }, runtime.GOOS))
 }
 
 // isPath tells a path from a name.

@@ -14,6 +14,7 @@ import (
 	"github.com/llm-speed/llm-speed/drivers/internal/httpx"
 	"github.com/llm-speed/llm-speed/drivers/internal/paths"
 	"github.com/llm-speed/llm-speed/drivers/internal/sse"
+	"github.com/llm-speed/llm-speed/drivers/internal/thinking"
 	"github.com/llm-speed/llm-speed/internal/stream"
 )
 
@@ -74,7 +75,7 @@ type samplingSettings struct {
 // inside the stream; drivers.ErrTruncated for a stream without its final event, with ErrReset where the connection was
 // lost; ErrTimeout; context.Canceled; ErrProtocol; ErrModelNotFound where another model answered than the session's.
 func Decode(rec stream.Recording) (stream.Transcript, error) {
-	d := decoder{thinking: rec.Sent[sentThinking] == thinkingOpen, counted: true}
+	d := decoder{counted: true}
 	if rec.Status >= 400 {
 		return d.out, httpx.StatusError(rec.Status, rec.Data, rec.Header["retry-after"])
 	}
@@ -112,15 +113,11 @@ func ended(rec *stream.Recording) error {
 
 // decoder gathers what the events of one stream say.
 type decoder struct {
-	out      stream.Transcript
-	last     int  // tokens_predicted so far
-	counted  bool // every event so far stated its count, and none of them ran backwards
-	thinking bool // inside a thinking block
-	unshown  int  // tokens without text inside one
-	began    bool // text was seen
-	text     strings.Builder
-	done     bool
-	final    piece
+	out     stream.Transcript
+	last    int  // tokens_predicted so far
+	counted bool // every event so far stated its count, and none of them ran backwards
+	done    bool
+	final   piece
 }
 
 func (d *decoder) read(rec *stream.Recording) error {
@@ -201,50 +198,10 @@ func (d *decoder) take(p *piece, ev sse.Event) {
 	}
 	switch {
 	case p.Content != "":
-		d.out.Events = append(d.out.Events, stream.Event{At: ev.At, Read: ev.Read, Kind: d.kind(p.Content), Text: p.Content, Tokens: tokens})
+		d.out.Events = append(d.out.Events, stream.Event{At: ev.At, Read: ev.Read, Kind: stream.Content, Text: p.Content, Tokens: tokens})
 	case tokens > 0:
-		if d.thinking {
-			d.unshown += tokens
-		}
 		d.out.Events = append(d.out.Events, stream.Event{At: ev.At, Read: ev.Read, Kind: stream.Silent, Tokens: tokens})
 	}
-}
-
-// The marks of a thinking block in a raw completion.
-const (
-	thinkOpens  = "<think>"
-	thinkCloses = "</think>"
-)
-
-// kind tells thinking from the answer. /completion gives the raw text, so the marks are in it.
-func (d *decoder) kind(content string) stream.Kind {
-	if !d.began && !d.thinking {
-		d.text.WriteString(content)
-		start := strings.TrimLeft(d.text.String(), " \n\r\t")
-		switch {
-		case strings.HasPrefix(start, thinkOpens):
-			d.thinking, d.began = true, true
-			d.text.Reset()
-			d.text.WriteString(start[len(thinkOpens):])
-		case strings.HasPrefix(thinkOpens, start):
-			return stream.Reasoning // still may become the mark: "<thi"
-		default:
-			d.began = true
-		}
-		content = ""
-	}
-	if !d.thinking {
-		return stream.Content
-	}
-	d.began = true
-	d.text.WriteString(content)
-	if strings.Contains(d.text.String(), thinkCloses) {
-		d.thinking = false
-	} else if s := d.text.String(); len(s) > 2*len(thinkCloses) { // only a mark that is cut in two needs the text before
-		d.text.Reset()
-		d.text.WriteString(s[len(s)-len(thinkCloses):])
-	}
-	return stream.Reasoning
 }
 
 // finish turns what the final event says into counts, timing and extras.
@@ -254,13 +211,8 @@ func (d *decoder) finish(rec *stream.Recording) {
 			d.out.Events[i].Tokens = stream.NotStated
 		}
 	}
-	if !d.began { // blanks only: an answer, not thinking
-		for i := range d.out.Events {
-			if d.out.Events[i].Kind == stream.Reasoning {
-				d.out.Events[i].Kind = stream.Content
-			}
-		}
-	}
+	// /completion gives the raw text, so that the marks of thinking are in it.
+	thought, thinks := thinking.Mark(d.out.Events, rec.Sent[sentThinking] == thinkingOpen)
 	if !d.done {
 		return
 	}
@@ -282,7 +234,11 @@ func (d *decoder) finish(rec *stream.Recording) {
 			extra["timings"] = b
 		}
 	}
-	d.out.Counts.Reasoning = d.reasoning(rec.Sent[sentThinking] == thinkingNone)
+	// Where no block is seen it is 0 only for a model that does not think: others may mark their thinking with tokens that
+	// /completion does not show.
+	if d.counted && (thinks || rec.Sent[sentThinking] == thinkingNone) {
+		d.out.Counts.Reasoning = stream.Count{N: thought, From: stream.TimingBlock}
+	}
 	if s := p.Settings; s != nil {
 		for k, v := range map[string]json.RawMessage{"samplers": s.Samplers, "temperature": s.Temperature, "speculative": s.Speculative} {
 			if len(v) > 0 {
@@ -294,25 +250,6 @@ func (d *decoder) finish(rec *stream.Recording) {
 		extra["rendering"], _ = json.Marshal(r)
 	}
 	d.out.Extra = drivers.Extra(extra)
-}
-
-// reasoning adds up the tokens of the thinking events, and those without text between them, where each is counted. Without
-// any it is 0 only for a model that does not think: others may mark their thinking with tokens that /completion does not
-// show.
-func (d *decoder) reasoning(none bool) stream.Count {
-	if !d.counted {
-		return stream.Count{}
-	}
-	n, seen := d.unshown, none || d.unshown > 0
-	for _, e := range d.out.Events {
-		if e.Kind == stream.Reasoning {
-			n, seen = n+e.Tokens, true
-		}
-	}
-	if !seen {
-		return stream.Count{}
-	}
-	return stream.Count{N: n, From: stream.TimingBlock}
 }
 
 func (p *piece) reason() string {

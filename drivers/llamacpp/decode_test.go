@@ -156,6 +156,8 @@ func TestDecodeEvents(t *testing.T) {
 			[]event{{stream.Reasoning, 1, "<th"}, {stream.Reasoning, 1, "ink>so"}, {stream.Reasoning, 1, "</thi"}, {stream.Reasoning, 0, "nk>"}, {stream.Content, 1, "yes"}}},
 		{"thinking that the prompt began", []string{ev("so", 1), ev("</think>", 2), ev("yes", 4), final}, map[string]string{sentThinking: thinkingOpen},
 			[]event{{stream.Reasoning, 1, "so"}, {stream.Reasoning, 1, "</think>"}, {stream.Content, 2, "yes"}}},
+		{"thinking as another family marks it", []string{ev("[THINK]so", 2), ev("[/THINK]", 3), ev("yes", 4), final}, nil,
+			[]event{{stream.Reasoning, 2, "[THINK]so"}, {stream.Reasoning, 1, "[/THINK]"}, {stream.Content, 1, "yes"}}},
 		{"no thinking", []string{ev("<table>", 2), ev("<think>", 4), final}, nil,
 			[]event{{stream.Content, 2, "<table>"}, {stream.Content, 2, "<think>"}}},
 		{"blanks only", []string{ev("\n", 2), ev(" ", 4), final}, nil,

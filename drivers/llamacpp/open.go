@@ -121,7 +121,7 @@ func key(c drivers.Config) drivers.Secret {
 	if c.APIKey.IsSet() {
 		return c.APIKey
 	}
-	return drivers.NewSecret(getenv(c, "LLAMA_API_KEY"))
+	return drivers.NewSecret(c.Getenv("LLAMA_API_KEY"))
 }
 
 // session learns the rest about a server and makes the session of it.
@@ -190,9 +190,9 @@ func (o *opened) secrets(c drivers.Config) []string {
 // connect makes the client of a server, which hides the key in the environment also where another one is used: a server
 // that was started has it too.
 func connect(c drivers.Config, url string) (*httpx.Client, error) {
-	h, err := httpx.New(url, key(c), nil, c.Clock)
+	h, err := httpx.New(url, key(c), nil, c.Clock, httpx.Beside("/v1"))
 	if err == nil {
-		h.Hide(getenv(c, "LLAMA_API_KEY"))
+		h.Hide(c.Getenv("LLAMA_API_KEY"))
 	}
 	return h, err
 }

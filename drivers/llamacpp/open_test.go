@@ -424,14 +424,6 @@ func TestWords(t *testing.T) {
 			t.Errorf("devices(%q) = %q", text, got)
 		}
 	}
-	for text, want := range map[string][]string{"": nil, " -t 4  -fa on ": {"-t", "4", "-fa", "on"}, `-ot "a b" ''`: {"-ot", "a b", ""}} {
-		if got, err := split(text); err != nil || !cmp.Equal(got, want) {
-			t.Errorf("split(%q) = %q, %v", text, got, err)
-		}
-	}
-	if _, err := split(`a "b`); err == nil {
-		t.Error("an open quote passes")
-	}
 }
 
 func TestArgs(t *testing.T) {

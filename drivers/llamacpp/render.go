@@ -10,6 +10,8 @@ import (
 	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/drivers/internal/httpx"
 	"github.com/llm-speed/llm-speed/drivers/internal/openai"
+	"github.com/llm-speed/llm-speed/drivers/internal/plain"
+	"github.com/llm-speed/llm-speed/drivers/internal/thinking"
 	"github.com/llm-speed/llm-speed/internal/chat"
 )
 
@@ -29,7 +31,7 @@ type rendered struct {
 
 // render gives the token ids of a conversation.
 func (r *renderer) render(ctx context.Context, p drivers.Prompt, reasoning string) (rendered, error) {
-	text, plain, err := r.text(ctx, p, reasoning)
+	text, isPlain, err := r.text(ctx, p, reasoning)
 	if err != nil {
 		return rendered{}, err
 	}
@@ -37,7 +39,7 @@ func (r *renderer) render(ctx context.Context, p drivers.Prompt, reasoning strin
 	if err != nil {
 		return rendered{}, err
 	}
-	return rendered{ids: ids, plain: plain, thinking: strings.HasSuffix(strings.TrimRight(text, " \n"), thinkOpens)}, nil
+	return rendered{ids: ids, plain: isPlain, thinking: thinking.Open(text)}, nil
 }
 
 func (r *renderer) tokenize(ctx context.Context, text string) ([]int32, error) {
@@ -58,10 +60,10 @@ func (r *renderer) tokenize(ctx context.Context, text string) ([]int32, error) {
 // one that refuses all the same is replaced by plain text.
 func (r *renderer) text(ctx context.Context, p drivers.Prompt, reasoning string) (text string, isPlain bool, err error) {
 	if !r.template {
-		return plain(p), true, nil
+		return plain.Text(p), true, nil
 	}
 	tries := []drivers.Prompt{p}
-	if m, ok := withoutSystem(p); ok {
+	if m, ok := plain.WithoutSystem(p); ok {
 		tries = append(tries, m)
 	}
 	for _, q := range tries {
@@ -80,7 +82,7 @@ func (r *renderer) text(ctx context.Context, p drivers.Prompt, reasoning string)
 			return "", false, fmt.Errorf("render the prompt: %w", err)
 		}
 	}
-	return plain(p), true, nil
+	return plain.Text(p), true, nil
 }
 
 // refused reports whether an error, or the lack of one, means that the template is the trouble and not the server.
@@ -106,39 +108,6 @@ func chatBody(p drivers.Prompt, reasoning string) (map[string]any, error) {
 		body["chat_template_kwargs"] = map[string]any{"enable_thinking": reasoning == "on"}
 	}
 	return body, nil
-}
-
-// withoutSystem moves the first system message into the first user message.
-func withoutSystem(p drivers.Prompt) (drivers.Prompt, bool) {
-	if len(p.Messages) < 2 || p.Messages[0].Role != "system" || p.Messages[1].Role != "user" {
-		return p, false
-	}
-	m := append([]chat.Message(nil), p.Messages[1:]...)
-	m[0].Content = p.Messages[0].Content + "\n\n" + m[0].Content
-	return drivers.Prompt{Messages: m, Tools: p.Tools}, true
-}
-
-// plain renders a conversation without a template.
-func plain(p drivers.Prompt) string {
-	var b strings.Builder
-	if len(p.Tools) > 0 {
-		b.WriteString("Tools:\n")
-		for _, t := range p.Tools {
-			j, _ := json.Marshal(t)
-			b.Write(j)
-			b.WriteByte('\n')
-		}
-		b.WriteByte('\n')
-	}
-	for _, m := range p.Messages {
-		fmt.Fprintf(&b, "%s:\n%s\n", m.Role, m.Content)
-		for _, c := range m.ToolCalls {
-			fmt.Fprintf(&b, "call %s %s\n", c.Name, c.Arguments)
-		}
-		b.WriteByte('\n')
-	}
-	b.WriteString("assistant:\n")
-	return b.String()
 }
 
 // settle finds out how the server tokenises a rendered chat, so that our prompt is the one that its own chat endpoint would

@@ -6,8 +6,6 @@
 package llamacpp
 
 import (
-	"strings"
-
 	"github.com/llm-speed/llm-speed/drivers"
 )
 
@@ -57,25 +55,4 @@ func Spec() drivers.Spec {
 }
 
 // option is a setting's value: as the user chose it, from the environment, or its default.
-func option(c drivers.Config, which string) string {
-	if v := c.Options[which]; v != "" {
-		return v
-	}
-	for _, o := range options() {
-		if o.Name != which {
-			continue
-		}
-		if v := strings.TrimSpace(getenv(c, o.Env)); v != "" {
-			return v
-		}
-		return o.Default
-	}
-	return ""
-}
-
-func getenv(c drivers.Config, key string) string {
-	if c.Env == nil {
-		return ""
-	}
-	return c.Env(key)
-}
+func option(c drivers.Config, which string) string { return c.Value(options(), which) }

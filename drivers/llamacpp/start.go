@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/drivers/internal/argv"
 	"github.com/llm-speed/llm-speed/internal/proc"
 	"github.com/llm-speed/llm-speed/internal/stream"
 	"github.com/llm-speed/llm-speed/internal/weights"
@@ -194,7 +194,7 @@ func (l *launch) args(port int) ([]string, error) {
 	if n := option(l.c, optLayers); n != "" {
 		a = append(a, "-ngl", n)
 	}
-	more, err := split(option(l.c, optArgs))
+	more, err := argv.Split(option(l.c, optArgs))
 	if err != nil {
 		return nil, fmt.Errorf("option %s: %w", optArgs, err)
 	}
@@ -213,45 +213,12 @@ func (l *launch) namesModel(more []string) bool {
 			return false
 		}
 	}
-	return l.knows("--alias") && getenv(l.c, "LLAMA_ARG_ALIAS") == "" && !strings.Contains(baseName(l.model), ",")
-}
-
-// split cuts a command line at blanks outside quotes.
-func split(s string) ([]string, error) {
-	var out []string
-	var word strings.Builder
-	var quote rune
-	open := false
-	for _, r := range s {
-		switch {
-		case quote != 0 && r == quote:
-			quote = 0
-		case quote != 0:
-			word.WriteRune(r)
-		case r == '"' || r == '\'':
-			quote, open = r, true
-		case r == ' ' || r == '\t' || r == '\n':
-			if open || word.Len() > 0 {
-				out = append(out, word.String())
-				word.Reset()
-				open = false
-			}
-		default:
-			word.WriteRune(r)
-		}
-	}
-	if quote != 0 {
-		return nil, fmt.Errorf("a %c is not closed", quote)
-	}
-	if open || word.Len() > 0 {
-		out = append(out, word.String())
-	}
-	return out, nil
+	return l.knows("--alias") && l.c.Getenv("LLAMA_ARG_ALIAS") == "" && !strings.Contains(baseName(l.model), ",")
 }
 
 // run starts the program and waits until its model is loaded. When it fails, nothing is left running.
 func (l *launch) run(ctx context.Context) (*opened, error) {
-	port, err := freePort()
+	port, err := proc.FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -319,19 +286,7 @@ func (l *launch) wait(ctx context.Context, p *proc.Process, port int, oomed int6
 // meta is what is known of a server that we started. Paths stay out.
 func (l *launch) meta() map[string]string {
 	args, _ := l.args(0)
-	for i, a := range args {
-		if isPath(a) {
-			args[i] = baseName(a)
-		}
-		if low := strings.ToLower(a); strings.HasPrefix(a, "-") && (strings.Contains(low, "key") || strings.Contains(low, "token") || a == "-hft") {
-			if flag, _, joined := strings.Cut(a, "="); joined {
-				args[i] = flag + "=***"
-			} else if i+1 < len(args) {
-				args[i+1] = "***"
-			}
-		}
-	}
-	m := map[string]string{metaVersion: l.version, metaBuild: l.devices, "args": strings.Join(args[6:], " ")}
+	m := map[string]string{metaVersion: l.version, metaBuild: l.devices, "args": argv.Shown(args[6:])}
 	if l.version == "" {
 		delete(m, metaVersion)
 	}
@@ -339,21 +294,11 @@ func (l *launch) meta() map[string]string {
 		m["context_reduced"] = "for want of memory"
 	}
 	for _, k := range []string{"N_GPU_LAYERS", "FLASH_ATTN", "THREADS", "BATCH", "UBATCH", "CACHE_TYPE_K", "CACHE_TYPE_V", "DEVICE", "SPLIT_MODE", "NO_KV_OFFLOAD"} {
-		if v := getenv(l.c, "LLAMA_ARG_"+k); v != "" {
+		if v := l.c.Getenv("LLAMA_ARG_" + k); v != "" {
 			m["env LLAMA_ARG_"+k] = v
 		}
 	}
 	return m
-}
-
-// freePort asks the system for a port that is free now. Another program may take it before llama-server does.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 func portTaken(err error) bool {

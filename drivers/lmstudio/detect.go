@@ -61,11 +61,11 @@ func detect(ctx context.Context, c drivers.Config) ([]drivers.Found, error) {
 // installed is an LM Studio whose server does not run.
 func installed(c drivers.Config) []drivers.Found {
 	const program = "lms"
-	home := getenv(c, "HOME")
+	home := c.Getenv("HOME")
 	if runtime.GOOS == "windows" {
-		home = getenv(c, "USERPROFILE")
+		home = c.Getenv("USERPROFILE")
 	}
-	places := getenv(c, "PATH")
+	places := c.Getenv("PATH")
 	if home != "" {
 		places += string(filepath.ListSeparator) + filepath.Join(home, ".lmstudio", "bin")
 	}

@@ -224,11 +224,11 @@ func local(c drivers.Config, h *httpx.Client) []weights.File {
 	if h.URLKind() != "loopback" || h.Simulated() {
 		return nil
 	}
-	home := getenv(c, "HOME")
+	home := c.Getenv("HOME")
 	if runtime.GOOS == "windows" {
-		home = getenv(c, "USERPROFILE")
+		home = c.Getenv("USERPROFILE")
 	}
-	return weights.Find(weights.Places(home, func(k string) string { return getenv(c, k) }, runtime.GOOS))
+	return weights.Find(weights.Places(home, func(k string) string { return c.Getenv(k) }, runtime.GOOS))
 }
 
 // file finds the file of a model: the only one that is as large as LM Studio says, to the byte.

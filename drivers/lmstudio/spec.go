@@ -56,28 +56,7 @@ func Spec() drivers.Spec {
 }
 
 // option is a setting's value: as the user chose it, from the environment, or its default.
-func option(c drivers.Config, which string) string {
-	if v := c.Options[which]; v != "" {
-		return v
-	}
-	for _, o := range options() {
-		if o.Name != which {
-			continue
-		}
-		if v := strings.TrimSpace(getenv(c, o.Env)); v != "" {
-			return v
-		}
-		return o.Default
-	}
-	return ""
-}
-
-func getenv(c drivers.Config, key string) string {
-	if c.Env == nil {
-		return ""
-	}
-	return c.Env(key)
-}
+func option(c drivers.Config, which string) string { return c.Value(options(), which) }
 
 // check refuses settings that mean nothing.
 func check(c drivers.Config) error {
@@ -95,20 +74,13 @@ func check(c drivers.Config) error {
 // connect makes the client of a server. The key is the user's, or the token that LM Studio's documentation puts into the
 // environment; that one is hidden also where another is used.
 func connect(c drivers.Config, url string) (*httpx.Client, error) {
-	u, err := httpx.ParseBase(url)
-	if err != nil {
-		return nil, fmt.Errorf("--url: %w", err)
-	}
-	for _, path := range []string{"/api/v1", "/api/v0", "/v1"} {
-		u.Path = strings.TrimSuffix(u.Path, path) // what lies beside it is wanted too
-	}
 	key := c.APIKey
 	if !key.IsSet() {
-		key = drivers.NewSecret(getenv(c, "LM_API_TOKEN"))
+		key = drivers.NewSecret(c.Getenv("LM_API_TOKEN"))
 	}
-	h, err := httpx.New(u.String(), key, nil, c.Clock)
+	h, err := httpx.New(url, key, nil, c.Clock, httpx.Beside("/api/v1", "/api/v0", "/v1"))
 	if err == nil {
-		h.Hide(getenv(c, "LM_API_TOKEN"))
+		h.Hide(c.Getenv("LM_API_TOKEN"))
 	}
 	return h, err
 }

@@ -73,7 +73,7 @@ func detectServer(ctx context.Context, c drivers.Config) *drivers.Found {
 	if url == "" {
 		url = defaultURL
 	}
-	h, err := httpx.New(strings.TrimSuffix(strings.TrimRight(url, "/"), "/v1"), c.APIKey, nil, c.Clock)
+	h, err := httpx.New(url, c.APIKey, nil, c.Clock, httpx.Beside("/v1"))
 	if err != nil {
 		return nil
 	}
@@ -103,7 +103,7 @@ type server struct {
 
 // attach connects to a running mlx_lm.server and learns its ways by short requests.
 func attach(ctx context.Context, c drivers.Config, url string) (drivers.Session, error) {
-	h, err := httpx.New(strings.TrimSuffix(strings.TrimRight(url, "/"), "/v1"), c.APIKey, nil, c.Clock)
+	h, err := httpx.New(url, c.APIKey, nil, c.Clock, httpx.Beside("/v1"))
 	if err != nil {
 		return nil, err
 	}

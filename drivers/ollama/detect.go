@@ -44,7 +44,7 @@ func detect(ctx context.Context, c drivers.Config) ([]drivers.Found, error) {
 
 // running is the Ollama that answers at a URL; nil where none does.
 func running(ctx context.Context, c drivers.Config, url string) (*drivers.Found, error) {
-	h, err := httpx.New(url, c.APIKey, nil, c.Clock)
+	h, err := httpx.New(url, c.APIKey, nil, c.Clock, httpx.Beside("/v1", "/api"))
 	if err != nil {
 		return nil, err
 	}

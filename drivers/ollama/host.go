@@ -16,7 +16,7 @@ const defaultPort = "11434"
 // home is the base URL at which the user's own Ollama is to be found: OLLAMA_HOST as Ollama itself reads it
 // (envconfig.Host), or 127.0.0.1:11434. An address that means all interfaces is asked on the loopback one.
 func home(c drivers.Config) string {
-	s := strings.Trim(strings.TrimSpace(getenv(c, "OLLAMA_HOST")), `"' `)
+	s := strings.Trim(strings.TrimSpace(c.Getenv("OLLAMA_HOST")), `"' `)
 	port := defaultPort
 	scheme, rest, ok := strings.Cut(s, "://")
 	switch {

@@ -66,7 +66,7 @@ type opened struct {
 
 // attach connects to a running server.
 func attach(ctx context.Context, c drivers.Config, url string) (*opened, error) {
-	h, err := httpx.New(url, c.APIKey, nil, c.Clock)
+	h, err := httpx.New(url, c.APIKey, nil, c.Clock, httpx.Beside("/v1", "/api"))
 	if err != nil {
 		return nil, err
 	}

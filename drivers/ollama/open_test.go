@@ -365,6 +365,28 @@ func TestDetectFake(t *testing.T) {
 	}
 }
 
+// TestBlob: which of a Modelfile's files is the weights.
+func TestBlob(t *testing.T) {
+	file := func(c string) string { return "FROM /m/blobs/sha256-" + strings.Repeat(c, 64) + "\n" }
+	for _, c := range []struct{ modelfile, projector, want string }{
+		{"# made by show\n" + file("a") + "TEMPLATE x\n", "", "a"},
+		{file("a") + file("b"), `{"clip.has_vision_encoder":true}`, "a"},
+		{file("a") + file("b"), "", ""}, // a model in two parts: neither is the whole
+		{file("a") + file("b") + file("c"), `{"clip.has_vision_encoder":true}`, ""},
+		{"FROM tiny:latest\n", "", ""},
+	} {
+		s := shown{Modelfile: c.modelfile}
+		if c.projector != "" {
+			if err := json.Unmarshal([]byte(`{"projector_info":`+c.projector+`}`), &s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, hex := s.blob(); hex != strings.Repeat(c.want, 64) {
+			t.Errorf("%q %s: %q, want %q", c.modelfile, c.projector, hex, c.want)
+		}
+	}
+}
+
 // FuzzWords: whatever a server, its log or its store says, reading it ends, and gives nothing absurd.
 func FuzzWords(f *testing.F) {
 	f.Add(showAnswer)

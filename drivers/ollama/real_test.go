@@ -78,7 +78,7 @@ func testModels() map[string]struct {
 func serve(t *testing.T, dir string, env ...string) (string, *proc.Process) {
 	t.Helper()
 	bin := weightstest.Ollama(t)
-	port, err := freePort()
+	port, err := proc.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,8 @@ type shown struct {
 	Modelfile    string                     `json:"modelfile"`
 	Details      details                    `json:"details"`
 	Info         map[string]json.RawMessage `json:"model_info"`
-	Capabilities []string                   `json:"capabilities"` // absent in old versions
+	Projector    map[string]json.RawMessage `json:"projector_info"` // of a vision model in two files
+	Capabilities []string                   `json:"capabilities"`   // absent in old versions
 	RemoteModel  string                     `json:"remote_model"`
 	RemoteHost   string                     `json:"remote_host"`
 }
@@ -90,10 +91,11 @@ func (s *shown) context() int {
 // from matches the line of a Modelfile that names the weights: the file's name is its SHA-256.
 var from = regexp.MustCompile(`(?m)^FROM +(\S.*?[/\\]sha256[-:]([0-9a-f]{64}))\s*$`)
 
-// blob gives the path of the weights on the server and their SHA-256; empty where the Modelfile names no single blob.
+// blob gives the path of the weights on the server and their SHA-256; empty where the Modelfile names no single blob. A vision
+// model's Modelfile names the projector too, by a second FROM after that of the weights.
 func (s *shown) blob() (path, hex string) {
 	all := from.FindAllStringSubmatch(s.Modelfile, -1)
-	if len(all) != 1 {
+	if projector := len(all) == 2 && len(s.Projector) > 0; len(all) != 1 && !projector {
 		return "", ""
 	}
 	return all[0][1], all[0][2]

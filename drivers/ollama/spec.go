@@ -9,7 +9,6 @@ package ollama
 import (
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/llm-speed/llm-speed/drivers"
 )
@@ -70,28 +69,7 @@ func Spec() drivers.Spec {
 }
 
 // option is a setting's value: as the user chose it, from the environment, or its default.
-func option(c drivers.Config, which string) string {
-	if v := c.Options[which]; v != "" {
-		return v
-	}
-	for _, o := range options() {
-		if o.Name != which {
-			continue
-		}
-		if v := strings.TrimSpace(getenv(c, o.Env)); v != "" {
-			return v
-		}
-		return o.Default
-	}
-	return ""
-}
-
-func getenv(c drivers.Config, key string) string {
-	if c.Env == nil {
-		return ""
-	}
-	return c.Env(key)
-}
+func option(c drivers.Config, which string) string { return c.Value(options(), which) }
 
 // chosen are the options as Open uses them.
 type chosen struct {

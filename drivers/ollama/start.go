@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -25,7 +24,7 @@ const startTime = 90 * time.Second
 func binary(c drivers.Config) (string, error) {
 	p := option(c, optPath)
 	if p == "" {
-		return proc.Find(name, getenv(c, "PATH")), nil
+		return proc.Find(name, c.Getenv("PATH")), nil
 	}
 	st, err := os.Stat(p)
 	if err != nil {
@@ -79,7 +78,7 @@ func start(ctx context.Context, c drivers.Config, chosen chosen, n drivers.Need)
 
 // launch starts the program and waits until it answers. When it fails, nothing is left running.
 func launch(ctx context.Context, c drivers.Config, bin string, parallel int) (*opened, error) {
-	port, err := freePort()
+	port, err := proc.FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +106,7 @@ func launch(ctx context.Context, c drivers.Config, bin string, parallel int) (*o
 	}
 	o.meta = map[string]string{"args": "serve", "env OLLAMA_NUM_PARALLEL": strconv.Itoa(parallel)}
 	for _, k := range []string{"OLLAMA_FLASH_ATTENTION", "OLLAMA_KV_CACHE_TYPE", "OLLAMA_LLM_LIBRARY", "OLLAMA_GPU_OVERHEAD", "OLLAMA_SCHED_SPREAD", "OLLAMA_NEW_ENGINE", "CUDA_VISIBLE_DEVICES"} {
-		if v := getenv(c, k); v != "" {
+		if v := c.Getenv(k); v != "" {
 			o.meta["env "+k] = v
 		}
 	}
@@ -168,16 +167,6 @@ func compute(ctx context.Context, p *proc.Process) string {
 	defer cancel()
 	_, _ = p.FirstLine(ctx, func(l string) bool { return strings.Contains(l, computeLine) })
 	return computeOf(p.Tail())
-}
-
-// freePort asks the system for a port that is free now. Another program may take it before Ollama does.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // newRecording is for errors outside a stream.

@@ -30,14 +30,14 @@ type manifest struct {
 
 // store is the folder of the user's models: OLLAMA_MODELS, or .ollama/models at home; "" where it is not known.
 func store(c drivers.Config) string {
-	if dir := strings.Trim(strings.TrimSpace(getenv(c, "OLLAMA_MODELS")), `"'`); dir != "" {
+	if dir := strings.Trim(strings.TrimSpace(c.Getenv("OLLAMA_MODELS")), `"'`); dir != "" {
 		return dir
 	}
 	key := "HOME"
 	if runtime.GOOS == "windows" {
 		key = "USERPROFILE"
 	}
-	if home := getenv(c, key); home != "" {
+	if home := c.Getenv(key); home != "" {
 		return filepath.Join(home, ".ollama", "models")
 	}
 	return ""

@@ -28,11 +28,7 @@ func open(ctx context.Context, c drivers.Config, _ drivers.Need) (drivers.Sessio
 	if err != nil {
 		return nil, err
 	}
-	root, err := rootOf(c.URL)
-	if err != nil {
-		return nil, err
-	}
-	client, err := httpx.New(root, c.APIKey, nil, c.Clock, httpx.WithProxy(c.Env))
+	client, err := httpx.New(c.URL, c.APIKey, nil, c.Clock, httpx.WithProxy(c.Env), httpx.Beside("/v1"))
 	if err != nil {
 		return nil, err
 	}

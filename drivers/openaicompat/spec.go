@@ -86,11 +86,7 @@ func detect(ctx context.Context, c drivers.Config) ([]drivers.Found, error) {
 
 // ask asks a URL for its models.
 func ask(ctx context.Context, c drivers.Config) ([]drivers.Found, error) {
-	root, err := rootOf(c.URL)
-	if err != nil {
-		return nil, err
-	}
-	client, err := httpx.New(root, c.APIKey, nil, c.Clock, httpx.WithProxy(c.Env))
+	client, err := httpx.New(c.URL, c.APIKey, nil, c.Clock, httpx.WithProxy(c.Env), httpx.Beside("/v1"))
 	if err != nil {
 		return nil, err
 	}
@@ -111,16 +107,6 @@ func ask(ctx context.Context, c drivers.Config) ([]drivers.Found, error) {
 		f.Models = append(f.Models, m.model())
 	}
 	return []drivers.Found{f}, nil
-}
-
-// rootOf takes /v1 off a base URL: what lies beside it (/tokenize, /props) is wanted too.
-func rootOf(base string) (string, error) {
-	u, err := httpx.ParseBase(base)
-	if err != nil {
-		return "", fmt.Errorf("--url: %w", err)
-	}
-	u.Path = strings.TrimSuffix(u.Path, "/v1")
-	return u.String(), nil
 }
 
 // option reads a setting: as given, from the environment, or its default.

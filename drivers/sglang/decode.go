@@ -232,6 +232,10 @@ func (d *decoder) finish(rec *stream.Recording) {
 	d.out.Truncated = rec.PromptIDs > 0 && c.Prompt.Known() && c.Prompt.N < rec.PromptIDs // --allow-auto-truncate says nothing
 	d.out.Model = rec.Sent[sentModel]
 	d.out.Server.Queue = d.queue()
+	// Renamed in 2026: scheduler retractions of this request, for want of cache memory (basic_usage/native_api.md of its documentation shows both).
+	if n, ok := d.meta.Int("num_retractions", "total_retractions"); ok && n > 0 {
+		d.out.PutBack = n
+	}
 	d.out.Extra = d.extra()
 }
 

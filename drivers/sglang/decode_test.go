@@ -73,6 +73,14 @@ func TestDecodeFixtures(t *testing.T) {
 		t.Errorf("extra: %s", whole.Extra)
 	}
 
+	for _, field := range []string{"total_retractions", "num_retractions"} {
+		rec := fixture(t, "synthetic_generate_whole.sse")
+		back, err := Decode(recorded(strings.ReplaceAll(string(rec.Data), `"total_retractions":0`, `"`+field+`":2`)))
+		if err != nil || back.PutBack != 2 || whole.PutBack != 0 {
+			t.Errorf("%s: put back %d times, %v", field, back.PutBack, err)
+		}
+	}
+
 	part, err := Decode(fixture(t, "synthetic_generate_incremental.sse"))
 	if err != nil {
 		t.Fatal(err)

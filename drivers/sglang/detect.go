@@ -22,7 +22,7 @@ func detect(ctx context.Context, c drivers.Config) ([]drivers.Found, error) {
 	if url == "" {
 		url = defaultURL()
 	}
-	client, err := httpx.New(root(url), c.APIKey, nil, c.Clock)
+	client, err := httpx.New(url, c.APIKey, nil, c.Clock, httpx.Beside("/v1"))
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/drivers/internal/httpx"
@@ -21,7 +20,7 @@ func open(ctx context.Context, c drivers.Config, _ drivers.Need) (drivers.Sessio
 	if url == "" {
 		url = defaultURL()
 	}
-	client, err := httpx.New(root(url), c.APIKey, nil, c.Clock)
+	client, err := httpx.New(url, c.APIKey, nil, c.Clock, httpx.Beside("/v1"))
 	if err != nil {
 		return nil, err
 	}
@@ -31,11 +30,6 @@ func open(ctx context.Context, c drivers.Config, _ drivers.Need) (drivers.Sessio
 		return nil, client.Redact(explain(client.Base(), err))
 	}
 	return s, nil
-}
-
-// root takes /v1 off a base URL: what lies beside it is wanted too.
-func root(url string) string {
-	return strings.TrimSuffix(strings.TrimRight(url, "/"), "/v1")
 }
 
 func attach(ctx context.Context, c drivers.Config, client *httpx.Client, how string) (drivers.Session, error) {

@@ -23,7 +23,7 @@ func open(ctx context.Context, c drivers.Config, _ drivers.Need) (drivers.Sessio
 	if url == "" {
 		url = defaultURL()
 	}
-	client, err := httpx.New(root(url), c.APIKey, nil, c.Clock)
+	client, err := httpx.New(url, c.APIKey, nil, c.Clock, httpx.Beside("/v1"))
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +97,9 @@ func (s *server) about(folder string) (m drivers.Model, why map[string]string, e
 // learn finds out whether an answer's length can be forced, whether cached tokens are counted, and whether the server's
 // tokenizer counts as the server does.
 func (s *session) learn(ctx context.Context) (counts bool, err error) {
+	if err := s.learnShort(ctx); err != nil {
+		return false, err
+	}
 	if err := s.learnLength(ctx); err != nil {
 		return false, err
 	}
@@ -118,10 +121,28 @@ func (s *session) learn(ctx context.Context) (counts bool, err error) {
 	return true, err
 }
 
+// learnShort finds out whether answers end one token before max_tokens: TabbyAPI hands it on to exllamav3 as it is
+// (backends/exllamav3/model.py), whose versions around 1.4 keep one less.
+func (s *session) learnShort(ctx context.Context) error {
+	const tokens = 8
+	s.forced = true
+	t, err := s.ask(ctx, "Count from one to one hundred in words, a number in each line.", tokens)
+	if err != nil {
+		if refused(err) && !errors.Is(err, drivers.ErrModelNotFound) {
+			return nil // learnLength finds out what is refused
+		}
+		return err
+	}
+	if t.Finish == stream.FinishLength && t.Counts.Output.Known() && t.Counts.Output.N == tokens-1 {
+		s.more = 1
+		s.info.Metadata["max_tokens"] = "one above what is wanted: the server ends answers one token short of it"
+	}
+	return nil
+}
+
 // learnLength tries whether an answer that would end by itself goes on to the length asked for.
 func (s *session) learnLength(ctx context.Context) error {
 	const tokens, question = 24, "Answer with the single word: yes"
-	s.forced = true
 	t, err := s.ask(ctx, question, tokens)
 	switch {
 	case err != nil && (!refused(err) || errors.Is(err, drivers.ErrModelNotFound)):

@@ -31,6 +31,7 @@ type fake struct {
 	unloaded   bool
 	endsEarly  bool // ban_eos_token is not honoured
 	refusesBan bool
+	short      int  // tokens that answers end before max_tokens
 	counts     bool // usage has cached_tokens, and means it
 	zero       bool // usage has cached_tokens, always 0
 	noEncode   bool
@@ -132,6 +133,9 @@ func (f *fake) chat(w http.ResponseWriter, r *http.Request) {
 	f.mu.Unlock()
 	n, _ := in["max_tokens"].(float64)
 	why := "length"
+	if n > 1 {
+		n -= float64(f.short)
+	}
 	if n > 2 && (f.endsEarly || in["ban_eos_token"] != true) {
 		n, why = 2, "stop"
 	}
@@ -191,6 +195,7 @@ func TestOpenVariants(t *testing.T) {
 		{"cached tokens counted", &fake{counts: true}, true, true, true, true},
 		{"cached tokens always 0", &fake{zero: true}, true, true, false, true},
 		{"ends early all the same", &fake{endsEarly: true}, false, true, false, true},
+		{"ends one token short", &fake{short: 1}, true, true, false, true},
 		{"refuses to be told", &fake{refusesBan: true}, false, true, false, false},
 		{"no tokenizer", &fake{noEncode: true}, true, false, false, true},
 		{"a tokenizer that is off", &fake{drift: 3}, true, false, false, true},
@@ -219,6 +224,9 @@ func TestOpenVariants(t *testing.T) {
 			}
 			if ban := c.fake.last()["ban_eos_token"] == true; ban != c.ban || c.fake.last()["tool_choice"] != nil || c.fake.last()["template_vars"] == nil {
 				t.Errorf("sent %v", c.fake.last())
+			}
+			if c.exact && got.Counts.Output.N != r.OutputTokens {
+				t.Errorf("%d tokens, %d wanted", got.Counts.Output.N, r.OutputTokens)
 			}
 			if (got.Finish == stream.FinishLength) != c.exact || got.Server.Decode != 251100*time.Microsecond || got.Server.DecodeTokens != got.Counts.Output.N || (got.Server.Prefill > 0) != c.cache {
 				t.Errorf("finish %s, %+v", got.Finish, got.Server)

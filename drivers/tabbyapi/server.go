@@ -143,18 +143,13 @@ const probeTime = 1200 * time.Millisecond
 
 func defaultURL() string { return fmt.Sprintf("http://127.0.0.1:%d", port) }
 
-// root takes /v1 off a base URL: what lies beside it is wanted too.
-func root(url string) string {
-	return strings.TrimSuffix(strings.TrimRight(url, "/"), "/v1")
-}
-
 // detect looks at the URL that was given, or at the default port.
 func detect(ctx context.Context, c drivers.Config) ([]drivers.Found, error) {
 	url := c.URL
 	if url == "" {
 		url = defaultURL()
 	}
-	client, err := httpx.New(root(url), c.APIKey, nil, c.Clock)
+	client, err := httpx.New(url, c.APIKey, nil, c.Clock, httpx.Beside("/v1"))
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ type session struct {
 	answered string // the model that answered at Open, as it may be shown; "" where the server says none
 	counted  bool   // the server was seen to count cached tokens
 	forced   bool   // ban_eos_token and min_tokens are sent
+	more     int    // tokens that are asked for beyond those wanted; see learnShort
 	tail     int    // prompt tokens after those that /v1/token/encode gives: the start of the answer
 	secrets  []string
 }
@@ -59,7 +60,7 @@ func (s *session) Stream(ctx context.Context, r drivers.Request) (stream.Recordi
 		extra["template_vars"] = map[string]bool{"enable_thinking": r.Reasoning == "on"}
 	}
 	body, err := openai.Chat{Prompt: r.Prompt, Call: openai.Call{
-		Model: s.id(), MaxTokens: r.OutputTokens, Seed: r.Seed, IncludeUsage: true, Extra: extra,
+		Model: s.id(), MaxTokens: r.OutputTokens + s.more, Seed: r.Seed, IncludeUsage: true, Extra: extra,
 	}}.Encode()
 	if err != nil {
 		return stream.Recording{Protocol: openai.ProtocolChat, Outcome: stream.Cut, Fault: err.Error()}, err

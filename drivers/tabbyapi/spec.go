@@ -55,6 +55,7 @@ func Spec() drivers.Spec {
 			Starts:       drivers.No(""),
 		},
 		Limits: []string{
+			"With exllamav3 it heeds neither ban_eos_token nor min_tokens: a model that ends early gives rows flagged early_stop.",
 			"The prompt cache can't be switched off and older versions do not count it: cold prompts are cold by being new, and flagged cold_unproved.",
 			"It names its model and not the folder of it: give --opt weights=FOLDER for the digest and the quantisation.",
 		},

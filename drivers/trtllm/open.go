@@ -23,7 +23,7 @@ func open(ctx context.Context, c drivers.Config, _ drivers.Need) (drivers.Sessio
 	if url == "" {
 		url = defaultURL()
 	}
-	client, err := httpx.New(root(url), c.APIKey, nil, c.Clock)
+	client, err := httpx.New(url, c.APIKey, nil, c.Clock, httpx.Beside("/v1"))
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,6 @@ package trtllm
 import (
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/llm-speed/llm-speed/drivers"
 )
@@ -68,17 +67,7 @@ func Spec() drivers.Spec {
 }
 
 // option is a setting's value: as the user chose it, or from the environment.
-func option(c drivers.Config, which string) string {
-	if v := c.Options[which]; v != "" {
-		return v
-	}
-	for _, o := range options() {
-		if o.Name == which && c.Env != nil {
-			return strings.TrimSpace(c.Env(o.Env))
-		}
-	}
-	return ""
-}
+func option(c drivers.Config, which string) string { return c.Value(options(), which) }
 
 // contextOption reads the context length that was given; 0 where none was.
 func contextOption(c drivers.Config) (int, error) {

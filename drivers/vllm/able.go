@@ -16,6 +16,7 @@ func able() drivers.Able {
 func limits() []string {
 	return []string{
 		"Without --enable-prompt-tokens-details vLLM does not say what it had cached: rows are cold_unproved.",
+		"Requests that vLLM put back for want of cache memory are counted by /metrics for the whole server: a row in which some were is flagged server_queued, and which of its streams they were is not known.",
 		"The first requests after a start compile kernels for their shapes: that is what the warm-up is for.",
 	}
 }

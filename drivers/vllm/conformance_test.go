@@ -62,7 +62,7 @@ func suite() drivertest.Suite {
 		Counts:  stream.Counts{Prompt: stated(5), Cached: stated(0), Output: stated(5)},
 		Failure: chunk(`"a"`, "1") + event(`{"error":{"message":"Internal server error","type":"InternalServerError","param":null,"code":500}}`) + "data: [DONE]\n\n",
 		Golden:  "testdata/request.json", Update: *update,
-		Caps: []string{"tokenizer", "cache_stats", "activity"}, Oracle: []string{"vllm-completions", "vllm-completions-plain"},
+		Caps: []string{"tokenizer", "cache_stats", "activity", "preemptions"}, Oracle: []string{"vllm-completions", "vllm-completions-plain"},
 	}
 }
 

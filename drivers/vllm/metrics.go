@@ -26,10 +26,11 @@ func hitNames() []string {
 	return []string{"vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total", "vllm:prefix_cache_hits", "vllm:gpu_prefix_cache_hits"}
 }
 
+func preemptNames() []string { return []string{"vllm:num_preemptions_total", "vllm:num_preemptions"} }
+
 const (
 	runningName = "vllm:num_requests_running"
 	waitingName = "vllm:num_requests_waiting"
-	preemptName = "vllm:num_preemptions_total"
 	cacheConfig = "vllm:cache_config_info"
 )
 

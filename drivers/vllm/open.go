@@ -71,7 +71,7 @@ type opened struct {
 
 // session learns the ways of a server and makes the session of it.
 func (o *opened) session(ctx context.Context, c drivers.Config) (drivers.Session, error) {
-	s := &session{http: o.http, proc: o.proc, log: c.Log, metered: o.metered}
+	s := &session{http: o.http, proc: o.proc, metered: o.metered}
 	fail := func(err error) (drivers.Session, error) {
 		err = s.explain(err, &stream.Recording{})
 		_ = s.Close()
@@ -88,9 +88,6 @@ func (o *opened) session(ctx context.Context, c drivers.Config) (drivers.Session
 	o.describe(ctx, o.http)
 	if s.salt = option(c, optSalt); s.salt == "" {
 		s.salt = "llm-speed-" + rand.Text()
-	}
-	if n, ok := o.metrics.Tokens(nil, preemptName); ok {
-		s.preempted.Store(n)
 	}
 	meta := map[string]string{}
 	if err := s.route(ctx, c, model.Text("id"), meta); err != nil {

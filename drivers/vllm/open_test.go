@@ -283,7 +283,7 @@ func TestOpenErrors(t *testing.T) {
 		{"no ids wanted", &fake{model: "m", noTokenize: true}, func(c *drivers.Config) { c.Options = map[string]string{optEndpoint: "completions"} }, drivers.ErrUnsupported, "endpoint=chat"},
 		{"wrong option", &fake{model: "m"}, func(c *drivers.Config) { c.Options = map[string]string{optEndpoint: "x"} }, nil, "auto, completions, chat"},
 		{"wrong time", &fake{model: "m"}, func(c *drivers.Config) { c.Options = map[string]string{optWait: "-3s"} }, nil, "such as 20m"},
-		{"not a URL", &fake{model: "m"}, func(c *drivers.Config) { c.URL = "ftp://x" }, nil, "--url"},
+		{"not a URL", &fake{model: "m"}, func(c *drivers.Config) { c.URL = "ftp://x" }, nil, "want http://host:port"},
 		{"refuses all", &fake{model: "m", refuses: []string{"prompt"}}, nil, drivers.ErrBadRequest, "'prompt' is not supported"},
 	} {
 		s, err := against(t, c.server, c.change)
@@ -371,31 +371,18 @@ func TestContextLength(t *testing.T) {
 }
 
 func TestPreemptionsAreTold(t *testing.T) {
-	var told []string
 	f := &fake{model: "m", preempted: 3}
-	s, err := against(t, f, func(c *drivers.Config) {
-		c.Log = func(format string, _ ...any) { told = append(told, format) }
-	})
+	s, err := against(t, f, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	look := drivers.CapsOf(s).Activity
-	for range 2 {
-		if _, err := look.Activity(t.Context()); err != nil {
-			t.Fatal(err)
+	for _, want := range []int64{3, 3, 5} {
+		f.mu.Lock()
+		f.preempted = int(want)
+		f.mu.Unlock()
+		if n, err := drivers.CapsOf(s).Preempter.Preemptions(t.Context()); err != nil || n != want {
+			t.Errorf("%d, %v; want %d", n, err, want)
 		}
-	}
-	if len(told) > 0 {
-		t.Errorf("told %q of preemptions before the session", told)
-	}
-	f.mu.Lock()
-	f.preempted = 5
-	f.mu.Unlock()
-	for range 2 {
-		_, _ = look.Activity(t.Context())
-	}
-	if len(told) != 1 || !strings.Contains(told[0], "preemptions") {
-		t.Errorf("told %q", told)
 	}
 }
 

@@ -45,10 +45,10 @@ func find(ctx context.Context, c drivers.Config) (program, error) {
 		}
 		return program{}, fmt.Errorf("%w: option %s: no program vllm is %s or in its bin", drivers.ErrNotFound, optPath, at)
 	}
-	if path := proc.Find(name, getenv(c, "PATH")); path != "" {
+	if path := proc.Find(name, c.Getenv("PATH")); path != "" {
 		return program{path: path, version: versionOf(ctx, interpreter(path))}, nil
 	}
-	python := proc.Find("python3", getenv(c, "PATH"))
+	python := proc.Find("python3", c.Getenv("PATH"))
 	if v := versionOf(ctx, python); v != "" {
 		return program{path: python, module: true, version: v}, nil
 	}

@@ -24,15 +24,13 @@ type session struct {
 	dialect  dialect
 	render   *renderer // nil: the server renders chats itself
 	proc     *proc.Process
-	log      func(string, ...any)
 	answered string // the model that the server said had answered at Open, as it may be shown
 	metered  bool   // /metrics has vLLM's own metrics
 	secrets  []string
 	close    sync.Once
 
-	salt      string // what cache salts begin with
-	cold      atomic.Int64
-	preempted atomic.Int64 // the server's count when last looked at
+	salt string // what cache salts begin with
+	cold atomic.Int64
 }
 
 // Info says what was opened.
@@ -129,8 +127,7 @@ func (s *session) explain(err error, rec *stream.Recording) error {
 	return err
 }
 
-// Activity reads the gauges of running and waiting requests. It is asked while no stream of ours runs, and so tells of
-// preemptions too: a request that vLLM put back for want of cache was computed twice, and its times are no measure.
+// Activity reads the gauges of running and waiting requests.
 func (s *session) Activity(ctx context.Context) (drivers.Activity, error) {
 	if !s.metered {
 		return drivers.Activity{Running: drivers.NotKnown, Waiting: drivers.NotKnown}, nil
@@ -138,11 +135,6 @@ func (s *session) Activity(ctx context.Context) (drivers.Activity, error) {
 	m, err := readMetrics(ctx, s.http)
 	if err != nil {
 		return drivers.Activity{Running: drivers.NotKnown, Waiting: drivers.NotKnown}, err
-	}
-	if n, ok := m.Tokens(nil, preemptName); ok {
-		if before := s.preempted.Swap(n); n > before {
-			s.log("vLLM put %d requests back for want of cache memory (preemptions): times of that row hold work that was done twice", n-before)
-		}
 	}
 	return activity(m), nil
 }
@@ -167,6 +159,19 @@ func (c counted) CacheStats(ctx context.Context) (drivers.CacheStats, error) {
 		return drivers.CacheStats{}, err
 	}
 	return cacheStats(m)
+}
+
+// Preemptions counts the requests that vLLM put back for want of cache memory.
+func (c counted) Preemptions(ctx context.Context) (int64, error) {
+	m, err := readMetrics(ctx, c.of.http)
+	if err != nil {
+		return 0, err
+	}
+	n, ok := m.Tokens(nil, preemptNames()...)
+	if !ok {
+		return 0, fmt.Errorf("%w: /metrics does not count preemptions", drivers.ErrProtocol)
+	}
+	return n, nil
 }
 
 // ServerLog is the last lines that the server printed.

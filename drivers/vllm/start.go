@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -219,7 +218,7 @@ func (l *launch) adapt(err error) bool {
 
 // run starts the program and waits until its model is loaded. When it fails, nothing is left running.
 func (l *launch) run(ctx context.Context) (*opened, error) {
-	port, err := freePort()
+	port, err := proc.FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -310,14 +309,4 @@ func (l *launch) meta() map[string]string {
 		m["package"] = l.program.version
 	}
 	return m
-}
-
-// freePort asks the system for a port that is free now. Another program may take it before vLLM does.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

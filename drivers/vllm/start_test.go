@@ -200,7 +200,7 @@ func TestStart(t *testing.T) {
 		t.Errorf("counts %+v", tr.Counts)
 	}
 	caps := drivers.CapsOf(s)
-	if got := caps.Names(); !slices.Equal(got, []string{"tokenizer", "cache_stats", "activity", "server_log"}) {
+	if got := caps.Names(); !slices.Equal(got, []string{"tokenizer", "cache_stats", "activity", "preemptions", "server_log"}) {
 		t.Errorf("abilities %q", got)
 	}
 	if log := strings.Join(caps.ServerLogger.ServerLog(), "\n"); !strings.Contains(log, "(stand-in)") {

@@ -80,17 +80,17 @@ func locate(c drivers.Config, root, kind string) (path, why string) {
 // hub is the folder of Hugging Face's cache.
 func hub(c drivers.Config) string {
 	for _, k := range []string{"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"} {
-		if v := getenv(c, k); v != "" {
+		if v := c.Getenv(k); v != "" {
 			return v
 		}
 	}
-	if v := getenv(c, "HF_HOME"); v != "" {
+	if v := c.Getenv("HF_HOME"); v != "" {
 		return filepath.Join(v, "hub")
 	}
-	if v := getenv(c, "XDG_CACHE_HOME"); v != "" {
+	if v := c.Getenv("XDG_CACHE_HOME"); v != "" {
 		return filepath.Join(v, "huggingface", "hub")
 	}
-	return filepath.Join(getenv(c, "HOME"), ".cache", "huggingface", "hub")
+	return filepath.Join(c.Getenv("HOME"), ".cache", "huggingface", "hub")
 }
 
 // cachedNames lists the models in Hugging Face's cache, as ORG/NAME.

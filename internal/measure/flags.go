@@ -85,7 +85,9 @@ func (s *Sample) flags(tr stream.Transcript) []Flag {
 	if tr.Truncated {
 		add(TruncatedContext, "the server says that it cut the context")
 	}
-	if q := tr.Server.Queue; q >= queueTime {
+	if tr.PutBack > 0 {
+		add(ServerQueued, "the server put the request back into its queue %d times: what it had computed was done again", tr.PutBack)
+	} else if q := tr.Server.Queue; q >= queueTime {
 		add(ServerQueued, "the server states %.4g ms in its queue before prefill", ms(q))
 	}
 	return fs

@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"math"
 	"time"
 
 	"github.com/llm-speed/llm-speed/internal/stream"
@@ -35,8 +36,13 @@ func (p placement) doubt(text, whole time.Duration, server stream.ServerTiming, 
 		return p
 	}
 	if share, ok := shown(text, whole, server); ok {
-		// The server's clock runs while the first event fills, and text is timed from its end: of m events it shows m-1.
-		if share*float64(events) < minSeen*float64(events-1) {
+		// The server's clock runs while the first event fills, and text is timed from its end: of m events it shows m-1, or, where the
+		// tokens of the first are counted, all tokens but those.
+		seen := float64(events-1) / float64(events)
+		if p.first > 0 && n > 0 {
+			seen = 1 - p.first/float64(n)
+		}
+		if share < minSeen*seen {
 			return p.fail("the server made tokens for %.3g ms, and text came for %.3g ms: some were never streamed, and how many is not known", ms(server.Decode), ms(text))
 		}
 		p.over = min(p.over, max(0, 1/share-1))
@@ -45,6 +51,40 @@ func (p placement) doubt(text, whole time.Duration, server stream.ServerTiming, 
 		return p.fail("%d tokens for %d events of text, and the server says neither how many of them are reasoning nor when it made them: hidden tokens can't be told apart", n, events)
 	}
 	return p
+}
+
+// leastGain is the share of a stream's tokens by which the first step may have other than its even share before it is worth
+// counting.
+const leastGain = 0.005
+
+// WantsFirstCount reports whether the tokens of FirstText, by the server's own tokenizer, would make a rate more exact: what an
+// even spread gives the first step is taken off the window, and a first event may hold one token where the others hold several,
+// or much of the text where a parser held the start of it back.
+func WantsFirstCount(tr stream.Transcript) bool {
+	c := stream.Counts{Output: clean(tr.Counts.Output), Reasoning: clean(tr.Counts.Reasoning), Hidden: tr.Counts.Hidden}
+	if !c.Output.Known() {
+		return false
+	}
+	p := place(tr.Events, c, tr.Finish, text{tokens: c.Output.N})
+	if !p.whole || p.how != Estimated {
+		return false
+	}
+	leading, events, bytes, even, all := lead(tr.Events), 0, 0, 0.0, 0.0
+	for i, e := range tr.Events {
+		if !bears(e) {
+			continue
+		}
+		if events++; events <= leading {
+			even += p.tokens[i]
+		}
+		all += p.tokens[i]
+		bytes += len(e.Text)
+	}
+	if leading == events || all <= 0 {
+		return false
+	}
+	byText := all * float64(len(FirstText(tr.Events))) / float64(bytes)
+	return max(math.Abs(even-float64(leading)), math.Abs(even-byText)) > leastGain*all
 }
 
 // WantsTextCount reports whether the number of tokens of a stream's text, by the server's own tokenizer, would tell what

@@ -1,6 +1,8 @@
 package measure
 
 import (
+	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,5 +93,90 @@ func TestHiddenByTheServersClock(t *testing.T) {
 				t.Errorf("TTFT %+v, wall %+v", s.TTFT, s.Wall)
 			}
 		})
+	}
+}
+
+// TestFirstTokensMakeItExact: events of several tokens which nobody counts, of which the first holds fewer or more than the others,
+// 4 ms a token. An even spread is off by what the first event has too much or too little; its own count makes the rate that of the
+// timetable.
+func TestFirstTokensMakeItExact(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		events       []int // tokens of each, the first one's in front
+		first, reads int   // told; how many events the first read has
+		even         bool  // the count is of no use: spread evenly, or null
+	}{
+		{"one, then fours", append([]int{1}, several(4, 33)...), 1, 1, false},
+		{"a held start", append([]int{30}, several(3, 40)...), 30, 1, false},
+		{"two events in the first read", append([]int{1, 6}, several(4, 33)...), 7, 2, false},
+		{"none told", append([]int{1}, several(4, 33)...), 0, 1, true},
+		{"more than its text has bytes", append([]int{1}, several(4, 33)...), 500, 1, true},
+		{"nothing left for the others", append([]int{1}, several(1, 20)...), 21, 1, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			const each, began = 4 * time.Millisecond, time.Second
+			rec := stream.Recording{Send: began, Sched: began, FirstByte: began, Status: 200}
+			var tr stream.Transcript
+			n, first := 0, 0
+			for i, k := range c.events {
+				n += k
+				read := max(i-c.reads+1, 0)
+				if read == 0 {
+					first += k
+				}
+				tr.Events = append(tr.Events, stream.Event{Read: read, Kind: stream.Content, Text: strings.Repeat(" word", k), Tokens: stream.NotStated})
+			}
+			at := began + 100*time.Millisecond
+			for i, k := range c.events {
+				if i >= c.reads {
+					at += time.Duration(k) * each
+				}
+				tr.Events[i].At = at
+			}
+			rec.End = at
+			tr.Counts.Output, tr.Finish = stream.Count{N: n, From: stream.Usage}, stream.FinishLength
+			if c.first > 0 && c.first == first && !WantsFirstCount(tr) {
+				t.Error("a count of the first text is not wanted")
+			}
+			s := Request(rec, tr, Asked{OutputTokens: n, TextTokens: n, FirstTokens: c.first})
+			exact := s.Decode.Known && math.Abs(s.Decode.X-250) < 1e-6
+			if exact == c.even && n != len(c.events) {
+				t.Errorf("decode %+v of 250 tok/s, first %+v", s.Decode, s.FirstTokens)
+			}
+			if !c.even && (!s.FirstTokens.Known || s.FirstTokens.X != float64(first) || s.Window.X != float64(n-first) || s.TokensHow != Estimated) {
+				t.Errorf("first %+v, window %+v, %s", s.FirstTokens, s.Window, s.TokensHow)
+			}
+		})
+	}
+}
+
+func several(k, n int) []int { return slices.Repeat([]int{k}, n) }
+
+// TestFirstCountIsWantedWhereItTells: not where a token is an event, not for one part in a thousand, not without a rate.
+func TestFirstCountIsWantedWhereItTells(t *testing.T) {
+	of := func(n, m int, text func(i int) string) stream.Transcript {
+		tr := stream.Transcript{Finish: stream.FinishLength, Counts: stream.Counts{Output: stream.Count{N: n, From: stream.Usage}}}
+		for i := range m {
+			tr.Events = append(tr.Events, stream.Event{At: time.Duration(i+1) * time.Millisecond, Read: i, Kind: stream.Content, Text: text(i), Tokens: stream.NotStated})
+		}
+		return tr
+	}
+	alike := func(int) string { return " some words here and" }
+	long := func(i int) string { return strings.Repeat(" some words", 1+20*max(1-i, 0)) }
+	for name, c := range map[string]struct {
+		tr   stream.Transcript
+		want bool
+	}{
+		"a token an event":       {of(100, 100, alike), false},
+		"four an event":          {of(100, 25, alike), true},
+		"four of four thousand":  {of(4000, 1000, alike), false},
+		"a long start":           {of(110, 100, long), true},
+		"one event":              {of(100, 1, func(int) string { return strings.Repeat(" word", 100) }), false},
+		"more tokens than bytes": {of(1000, 10, alike), false},
+		"not counted":            {stream.Transcript{Events: of(1, 9, alike).Events}, false},
+	} {
+		if got := WantsFirstCount(c.tr); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package measure
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/llm-speed/llm-speed/internal/stream"
 )
@@ -27,6 +28,7 @@ type placement struct {
 	// Where the server says neither how many tokens an event holds nor how many of all are reasoning, some may have been
 	// counted and never streamed: see doubt.
 	loose bool
+	first float64 // tokens of the first step where they are counted and not spread, else 0
 	over  float64 // by what share the tokens that were streamed may be fewer than those that the events were given; 0: they are not
 }
 
@@ -84,6 +86,7 @@ func slack(n float64) float64 { return max(1, n/100) }
 type text struct {
 	prefix []int // tokens up to and with each text-bearing event
 	tokens int   // tokens of the whole; 0 where not known
+	first  int   // tokens of what came first, in one read; 0 where not known
 }
 
 // agrees reports whether the text has about n tokens. Joins of a tokenizer's pieces, and marks around a part of the text,
@@ -165,11 +168,11 @@ func (p placement) spread(events []stream.Event, t tally, c stream.Counts, finis
 	case rKnown && r > n:
 		return p.fail("the server's counts contradict each other: %.0f reasoning tokens among %.0f", r, n)
 	case visible == m:
-		p.fill(events, m, t.m, nil, all)
+		p.fill(events, m, t.m, text{}, all)
 		p.how, p.whole, p.answer = OneAToken, true, true
 		return p
 	case visible == m+1 && finish == stream.FinishStop:
-		p.fill(events, m, t.m, nil, all)
+		p.fill(events, m, t.m, text{}, all)
 		p.how, p.whole, p.answer = OneAToken, true, true
 		p.note = fmt.Sprintf("%.0f tokens for %.0f events: the last is the end of text, which has none; left out", n, m)
 		return p
@@ -190,7 +193,7 @@ func (p placement) spread(events []stream.Event, t tally, c stream.Counts, finis
 		if visible == m {
 			p.how = OneAToken
 		}
-		p.fill(events, visible, t.m, x.prefix, all)
+		p.fill(events, visible, t.m, x, all)
 		p.whole, p.answer = true, true
 		return p
 	}
@@ -201,7 +204,7 @@ func (p placement) spread(events []stream.Event, t tally, c stream.Counts, finis
 		case t.answer == 0 && math.Abs(rest) > slack(n):
 			return p.fail("%.0f tokens are not reasoning, and no event of an answer came", rest)
 		case t.answer == 0:
-			p.fill(events, visible, t.reasoning, x.prefix, all)
+			p.fill(events, visible, t.reasoning, x, all)
 			p.whole = true
 			return p
 		case rest <= 0:
@@ -209,13 +212,13 @@ func (p placement) spread(events []stream.Event, t tally, c stream.Counts, finis
 		case rest > t.answerB:
 			return p.fail("%.0f answer tokens for %.0f bytes of text: some were never streamed", rest, t.answerB)
 		}
-		p.fill(events, rest, t.answer, nil, answer)
+		p.fill(events, rest, t.answer, text{first: x.first}, answer)
 		p.answer = true
 		if partlyHidden(r, t.reasoningB, rest, t.answerB) {
 			p.why = fmt.Sprintf("%.0f reasoning tokens for %.0f bytes of streamed reasoning: part of it was never streamed, and how many tokens that is, is not known", r, t.reasoningB)
 			return p
 		}
-		p.fill(events, r, t.reasoning, nil, reasoning)
+		p.fill(events, r, t.reasoning, text{first: x.first}, reasoning)
 		p.whole = true
 		return p
 	}
@@ -232,15 +235,19 @@ func (p placement) spread(events []stream.Event, t tally, c stream.Counts, finis
 	case visible < m && t.reasoning > 0 && visible <= float64(t.answer)+slack(visible):
 		return p.fail("%.0f tokens for %d events, %d of them reasoning: the server's count seems to leave reasoning out", visible, t.m, t.reasoning)
 	}
-	p.fill(events, visible, t.m, x.prefix, all)
+	p.fill(events, visible, t.m, x, all)
 	p.whole, p.answer = true, true
+	leading := 0.0 // events of the first step, where its tokens are counted
+	if p.first > 0 {
+		leading = float64(lead(events))
+	}
 	switch {
 	case x.tokens > 0:
-		p.over = max(0, visible/float64(x.tokens)-1)
+		p.over = max(0, (visible-p.first)/max(float64(x.tokens)-p.first, 1)-1)
 	case x.prefix == nil && !rKnown && !(visible < m && visible >= m-slack(m)):
 		p.loose, p.over = true, math.Inf(1)
 		if visible > m {
-			p.over = visible/m - 1 // no event has less than a token
+			p.over = (visible-p.first)/(m-leading) - 1 // no event has less than a token
 		}
 	}
 	return p
@@ -255,11 +262,64 @@ func partlyHidden(r, reasoningBytes, answer, answerBytes float64) bool {
 	return r >= 16 && answer >= 16 && reasoningBytes/r < 0.5*answerBytes/answer
 }
 
+// lead is how many text-bearing events the first read with text brought: those that Sample.steps merges into the first step.
+func lead(events []stream.Event) int {
+	n := 0
+	for i, e := range events {
+		if n > 0 && e.Read != events[i-1].Read && e.At != events[i-1].At {
+			break
+		}
+		if bears(e) {
+			n++
+		}
+	}
+	return n
+}
+
+// FirstText is the text that the first read with text brought: the tokens of it are n[1].
+func FirstText(events []stream.Event) string {
+	var text strings.Builder
+	left := lead(events)
+	for _, e := range events {
+		if left > 0 && bears(e) {
+			text.WriteString(e.Text)
+			left--
+		}
+	}
+	return text.String()
+}
+
+// leads reports whether the first step's tokens are known, and leave one at the least for each of the m events after it that want
+// picks as it does those before.
+func (x text) leads(events []stream.Event, n float64, m int, want func(stream.Event) bool) (leading int, ok bool) {
+	leading = lead(events)
+	if x.first <= 0 || leading >= m || x.first > len(FirstText(events)) || n-float64(x.first) < float64(m-leading) {
+		return leading, false
+	}
+	left := leading
+	for _, e := range events {
+		if left > 0 && bears(e) {
+			if !want(e) {
+				return leading, false
+			}
+			left--
+		}
+	}
+	return leading, true
+}
+
 // fill spreads n tokens over the m text-bearing events that want picks: in proportion to the text tokenised by prefix,
-// where prefix fits, else evenly.
-func (p *placement) fill(events []stream.Event, n float64, m int, prefix []int, want func(stream.Event) bool) {
+// where prefix fits; else the first step has what was counted of it, and the others share the rest evenly.
+func (p *placement) fill(events []stream.Event, n float64, m int, x text, want func(stream.Event) bool) {
+	prefix := x.prefix
 	if !ascending(prefix, m) {
 		prefix = nil
+	}
+	each := n / float64(m)
+	leading, led := x.leads(events, n, m, want)
+	if led = led && prefix == nil; led {
+		p.first = float64(x.first)
+		each = (n - p.first) / float64(m-leading)
 	}
 	i := 0
 	for k, e := range events {
@@ -267,7 +327,10 @@ func (p *placement) fill(events []stream.Event, n float64, m int, prefix []int, 
 			continue
 		}
 		if prefix == nil {
-			p.tokens[k] = n / float64(m)
+			p.tokens[k] = each
+			if led && i < leading {
+				p.tokens[k] = p.first / float64(leading)
+			}
 		} else {
 			before := 0
 			if i > 0 {

@@ -27,6 +27,7 @@ type Asked struct {
 	Template     int   // tokens before the first message's text; negative where not known
 	CacheBlock   int   // granularity of the prompt cache in tokens; below 1 is taken as 1
 	TextTokens   int   // tokens of the whole streamed text by the server's own tokenizer; 0 where not known
+	FirstTokens  int   // tokens of FirstText by that tokenizer; 0 where not known
 	PrefixTokens []int // tokens of the text up to and with each text-bearing event, by a tokenizer; nil without one
 }
 
@@ -114,7 +115,7 @@ func Request(rec stream.Recording, tr stream.Transcript, asked Asked) Sample {
 			s.Err = "failed without a word"
 		}
 	}
-	p := place(tr.Events, stream.Counts{Output: s.Output, Reasoning: s.Reasoning, Hidden: tr.Counts.Hidden}, tr.Finish, text{prefix: asked.PrefixTokens, tokens: asked.TextTokens})
+	p := place(tr.Events, stream.Counts{Output: s.Output, Reasoning: s.Reasoning, Hidden: tr.Counts.Hidden}, tr.Finish, text{prefix: asked.PrefixTokens, tokens: asked.TextTokens, first: asked.FirstTokens})
 	first := s.steps(tr.Events, p)
 	s.TokensHow, s.Note = p.how, p.note
 	s.countEvents(tr.Events, p)
@@ -318,7 +319,7 @@ func (s *Sample) guessed(k int, p placement) string {
 		events += st.Events
 		bytes += st.bytes
 	}
-	if p.how != Estimated || s.Asked.PrefixTokens != nil || of == 0 {
+	if p.how != Estimated || s.Asked.PrefixTokens != nil || k == 0 && p.first > 0 || of == 0 {
 		return ""
 	}
 	doubt := math.Abs(of-float64(events)) / max(of, float64(events))

@@ -361,6 +361,8 @@ type Inputs struct {
 	Template   int  `json:"template"`    // tokens before the first message's text; negative where not known
 	CacheBlock int  `json:"cache_block"` // tokens; granularity of the server's cache
 	TextTokens int  `json:"text_tokens"` // of the streamed text by the server's tokenizer; 0 where not counted
+	// of what of it the first read with text brought; 0 where not counted
+	FirstTokens int `json:"first_tokens,omitempty"`
 }
 
 // ServerSpan is a count and the time that the server says it took; rate = tokens / ns.

@@ -88,6 +88,7 @@ type Transcript struct {
 	Counts    Counts          //
 	Server    ServerTiming    //
 	Finish    string          // one of the Finish reasons, or the server's own word
+	PutBack   int             `json:",omitempty"` // how often the server says that it put the request back into its queue, and began it anew; 0 where it does not say
 	Truncated bool            // the server says that the context was cut
 	Model     string          // the model that the server says answered
 	Disagree  []string        // figures of the server that can't both be true, in words with both numbers

@@ -46,7 +46,7 @@ func (t *target) flags(f *pflag.FlagSet) {
 func (a *app) config(t target) drivers.Config {
 	key := orElse(t.key, a.Env("LLM_SPEED_API_KEY"))
 	return drivers.Config{
-		URL: t.url, Model: t.model, APIKey: drivers.NewSecret(key), Env: a.Env, Clock: clock.New(), Guard: a.guardCommand(),
+		URL: t.url, Named: t.backend != "", Model: t.model, APIKey: drivers.NewSecret(key), Env: a.Env, Clock: clock.New(), Guard: a.guardCommand(),
 		Log: func(string, ...any) {},
 	}
 }
@@ -88,6 +88,9 @@ func (t target) optionsOf(spec drivers.Spec, strict bool) (map[string]string, er
 func (t target) check() error {
 	if t.llamaPath != "" && !exists(t.llamaPath) {
 		return usagef("--llama-cpp-path %s: there is no such file or folder", t.llamaPath)
+	}
+	if t.url != "" && !isServer(t.url) {
+		return usagef("--url %s: no URL of a server; want http://host:port or https://host", shownURL(t.url))
 	}
 	return nil
 }
@@ -285,6 +288,15 @@ func anyHas(specs []drivers.Spec, t target) error {
 
 // nothingFound says what was looked for and where, and how to start each kind of server.
 func nothingFound(answers []seen, t target) error {
+	if t.url != "" { // it is known what is there: what else could be is of no use
+		for _, s := range answers {
+			for _, f := range s.found {
+				if !s.spec.Fallback && !f.Usable {
+					return fail(exitBackend, "", fmt.Errorf("%s at %s can't be used: %s", s.spec.Title, shownURL(t.url), orElse(f.Note, "it does not say why")))
+				}
+			}
+		}
+	}
 	var b strings.Builder
 	b.WriteString("no backend found")
 	if t.url != "" {

@@ -190,19 +190,21 @@ func TestDialectsAreTold(t *testing.T) {
 		}
 		told++
 		s := speaking(t, l, sim.Options{Profile: p})
-		answers, err := a.look(t.Context(), reg.Specs(), target{url: s.URL()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var who []string
-		for _, f := range foundOf(answers) {
-			who = append(who, f.Backend)
-			if !f.Simulated {
-				t.Errorf("%s: %s does not know that it is a simulator", l.backend, f.Backend)
+		for _, path := range []string{"", "/v1", "/v1/"} { // as people write it, and as documentation does
+			answers, err := a.look(t.Context(), reg.Specs(), target{url: s.URL() + path})
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-		if strings.Join(who, " ") != l.backend {
-			t.Errorf("a server that answers as %s is claimed by %v", l.backend, who)
+			var who []string
+			for _, f := range foundOf(answers) {
+				who = append(who, f.Backend)
+				if !f.Simulated {
+					t.Errorf("%s: %s does not know that it is a simulator", l.backend, f.Backend)
+				}
+			}
+			if strings.Join(who, " ") != l.backend {
+				t.Errorf("a server that answers as %s, given as %q, is claimed by %v", l.backend, path, who)
+			}
 		}
 	}
 	if told == 0 {
@@ -285,5 +287,17 @@ func TestSilentPorts(t *testing.T) {
 				t.Errorf("%s is at %s, where nothing answers", s.spec.Name, f.URL)
 			}
 		}
+	}
+}
+
+// TestUnusableAtTheURL: where it is known what is at a URL, and why it can't be used, that is all that is said.
+func TestUnusableAtTheURL(t *testing.T) {
+	old := stub("old", drivers.Found{URL: "http://h:1", Note: "version 0.9 cuts prompts; update it"})
+	text := nothingFound([]seen{stub("other"), old, stub("third")}, target{url: "http://u:p@h:1/v1"}).Error()
+	if want := "old at http://h:1/v1 can't be used: version 0.9 cuts prompts; update it"; text != want {
+		t.Errorf("%q, want %q", text, want)
+	}
+	if text := nothingFound([]seen{stub("other"), old}, target{}).Error(); !strings.Contains(text, "start it with") {
+		t.Errorf("without a URL: %q", text)
 	}
 }

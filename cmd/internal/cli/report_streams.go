@@ -96,7 +96,7 @@ func again(decode func(stream.Recording) (stream.Transcript, error), rec stream.
 	}
 	asked := measure.Asked{Err: err, OutputTokens: s.AskedOutput, PromptTokens: s.AskedPrompt}
 	if in := s.Inputs; in != nil {
-		asked.Cold, asked.Template, asked.CacheBlock, asked.TextTokens = in.Cold, in.Template, in.CacheBlock, in.TextTokens
+		asked.Cold, asked.Template, asked.CacheBlock, asked.TextTokens, asked.FirstTokens = in.Cold, in.Template, in.CacheBlock, in.TextTokens, in.FirstTokens
 	}
 	return measure.Request(rec, tr, asked)
 }

@@ -5,6 +5,16 @@ import (
 	"strings"
 )
 
+// isServer reports whether a text is the URL of a server, as drivers take it: host:port is enough.
+func isServer(raw string) bool {
+	raw = strings.TrimSpace(raw)
+	if !strings.Contains(raw, "://") {
+		raw = "http://" + raw
+	}
+	u, err := url.Parse(raw)
+	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
+}
+
 // shownURL is a URL as it may be printed: user, password, query and fragment are left out, for they may hold keys. Of what
 // is no URL all up to the last @ is left out.
 func shownURL(raw string) string {

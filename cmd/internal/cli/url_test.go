@@ -5,6 +5,17 @@ import (
 	"testing"
 )
 
+func TestIsServer(t *testing.T) {
+	for raw, want := range map[string]bool{
+		"http://127.0.0.1:8080": true, "https://host/v1": true, " host:8080 ": true, "host": true, "[::1]:80": true, "http://USER:PW@host": true,
+		"ftp://host": false, "http://": false, "ht!tp://x": false, "http://[::1": false, "host:port:9": false, "%zz": false,
+	} {
+		if got := isServer(raw); got != want {
+			t.Errorf("isServer(%q) = %v", raw, got)
+		}
+	}
+}
+
 func TestShownURL(t *testing.T) {
 	for _, c := range []struct{ raw, want string }{
 		{"http://127.0.0.1:8080", "http://127.0.0.1:8080"},

@@ -49,7 +49,7 @@ func Shown(args []string) string {
 	for _, a := range args {
 		flag, value, joined := strings.Cut(a, "=")
 		low := strings.ToLower(flag)
-		secret := strings.HasPrefix(a, "-") && (strings.HasSuffix(low, "key") || strings.HasSuffix(low, "token") || strings.HasSuffix(low, "password"))
+		secret := strings.HasPrefix(a, "-") && (strings.HasSuffix(low, "key") || strings.HasSuffix(low, "token") || strings.HasSuffix(low, "password") || low == "-hft")
 		switch {
 		case hide && !strings.HasPrefix(a, "--"):
 			a = "***"

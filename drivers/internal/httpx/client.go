@@ -61,6 +61,12 @@ func New(base string, key drivers.Secret, header http.Header, c *clock.Clock, op
 	for _, opt := range opts {
 		opt(&o)
 	}
+	for _, path := range o.beside {
+		if rest, ok := strings.CutSuffix(u.Path, path); ok {
+			u.Path = strings.TrimRight(rest, "/")
+			break
+		}
+	}
 	client := &Client{base: u, header: http.Header{}, clock: c, roots: o.roots}
 	if o.env != nil {
 		if client.proxy, err = proxyFor(u, o.env); err != nil {

@@ -149,3 +149,15 @@ func TestErrorsHideSecrets(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestBeside(t *testing.T) {
+	for base, want := range map[string]string{
+		"http://h:1": "http://h:1", "http://h:1/v1": "http://h:1", "h:1/v1/": "http://h:1", "http://h/api/v1": "http://h",
+		"http://h/gateway/v1": "http://h/gateway", "http://h/v1/v1": "http://h/v1", "http://h/v10": "http://h/v10", "http://h//v1": "http://h",
+	} {
+		c, err := New(base, drivers.Secret{}, nil, clock.New(), Beside("/api/v1", "/v1"))
+		if err != nil || c.Base() != want {
+			t.Errorf("%s: base %v, %v; want %s", base, c, err, want)
+		}
+	}
+}

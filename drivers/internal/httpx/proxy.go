@@ -16,6 +16,7 @@ type options struct {
 	env       func(string) string
 	roots     *x509.CertPool
 	keyHeader string
+	beside    []string
 }
 
 // WithProxy takes a proxy from HTTPS_PROXY or HTTP_PROXY, by the server's scheme, unless NO_PROXY names the server; lower-case
@@ -27,6 +28,10 @@ func WithRoots(pool *x509.CertPool) Option { return func(o *options) { o.roots =
 
 // WithKeyHeader sends the key by itself in a header of this name, not as a bearer token.
 func WithKeyHeader(name string) Option { return func(o *options) { o.keyHeader = name } }
+
+// Beside takes the first of these paths that the base URL ends in off it. People give http://host:8000/v1, as documentation writes
+// it, and what a driver wants lies beside /v1 too.
+func Beside(paths ...string) Option { return func(o *options) { o.beside = paths } }
 
 // proxy is a proxy on the way to the server.
 type proxy struct {

@@ -69,4 +69,4 @@ class Job(_Job):
                  decode_special_tokens=False, return_top_tokens=0, return_logits=False, return_probs=False, token_healing=False,
                  identifier=None, banned_strings=None, **kwargs):
         assert isinstance(sampler, ArgmaxSampler) and decode_special_tokens
-        super().__init__(input_ids, max_new_tokens, stop_conditions, identifier)
+        super().__init__(input_ids, max_new_tokens - 1 or 1, stop_conditions, identifier)  # one short, as the real one of 1.4.1
