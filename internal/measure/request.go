@@ -346,10 +346,21 @@ func (s *Sample) rate(k int, p placement, stamps string) Value {
 		return Unknown("one read with text: a rate needs two")
 	case s.guessed(k, p) != "":
 		return Unknown("%s", s.guessed(k, p))
+	case s.gulped(k):
+		return Unknown("%d events came in %d reads: when they were made does not show", s.Events, len(s.Steps))
 	case tokens < MinTokens:
 		return Unknown("too few tokens after the first event (%.4g of %d)", tokens, MinTokens)
 	}
 	return per(tokens, s.Last-s.Steps[k].At)
+}
+
+// leastReads is how many reads after the first have to bring text where reads bring several events at once.
+const leastReads = 4
+
+// gulped says whether the events after step k came together in so few reads that their stamps are those of a buffer, a busy
+// server or a busy client: what two reads a millisecond apart bring was not made within that millisecond.
+func (s *Sample) gulped(k int) bool {
+	return len(s.Steps)-1-k < leastReads && slices.ContainsFunc(s.Steps[k:], func(st Step) bool { return st.Events > 1 })
 }
 
 func tokensOf(steps []Step) float64 {
@@ -371,13 +382,14 @@ func (s *Sample) gaps(stamps string) {
 		return
 	}
 	var longest, waited float64
+	gulped := s.gulped(0)
 	for i, st := range s.Steps[1:] {
 		gap := ms(st.At - s.Steps[i].At)
 		s.ICL = append(s.ICL, gap)
 		longest = max(longest, gap)
 		// Text without a token of its own ends no token: its gap is part of the latency of the next one.
 		waited += gap
-		if s.Window.Known && st.Tokens > 0 {
+		if s.Window.Known && st.Tokens > 0 && !gulped {
 			s.ITL = append(s.ITL, stats.Weighted{X: waited / st.Tokens, W: st.Tokens})
 			waited = 0
 		}

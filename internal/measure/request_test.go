@@ -434,3 +434,35 @@ func TestStalls(t *testing.T) {
 	wantValue(t, "stalls", s.Stalls, 1)
 	wantValue(t, "max gap", s.MaxGap, 501)
 }
+
+// TestGulps: two reads a millisecond apart bring 64 tokens each. They were not made within that millisecond, and there is no
+// rate, and no token latency of microseconds. Four reads after the first, or
+// an event a read, are a rate.
+func TestGulps(t *testing.T) {
+	of := func(reads, eventsARead int, gap time.Duration) Sample {
+		rec := stream.Recording{Send: time.Second, Sched: time.Second, FirstByte: time.Second}
+		tr := stream.Transcript{Finish: stream.FinishLength, Counts: stream.Counts{Output: stream.Count{N: reads * eventsARead, From: stream.Usage}}}
+		for read := range reads {
+			for range eventsARead {
+				tr.Events = append(tr.Events, stream.Event{At: 2*time.Second + time.Duration(read)*gap, Read: read, Kind: stream.Content, Text: " word", Tokens: stream.NotStated})
+			}
+		}
+		rec.End = 2*time.Second + time.Duration(reads)*gap
+		return Request(rec, tr, Asked{OutputTokens: reads * eventsARead})
+	}
+	for _, c := range []struct {
+		reads, each int
+		gap         time.Duration
+		want        float64 // 0: null
+	}{
+		{2, 64, time.Millisecond, 0}, {4, 32, time.Millisecond, 0}, {5, 32, 320 * time.Millisecond, 100}, {128, 1, 10 * time.Millisecond, 100},
+	} {
+		s := of(c.reads, c.each, c.gap)
+		if s.Decode.Known != (c.want > 0) || s.Decode.Known && math.Abs(s.Decode.X-c.want) > 1e-6 {
+			t.Errorf("%d reads of %d events: %+v, want %v", c.reads, c.each, s.Decode, c.want)
+		}
+		if (s.ITL != nil) != (c.want > 0) {
+			t.Errorf("%d reads of %d events: latencies %v", c.reads, c.each, s.ITL)
+		}
+	}
+}
