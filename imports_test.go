@@ -28,6 +28,7 @@ var allowed = map[string][]string{
 	"internal/prose":               {"suites"},
 	"internal/chart":               {},
 	"internal/page":                {"internal/chart", "internal/compare", "internal/record", "internal/report", "internal/stats"},
+	"internal/llamabench":          {"internal/record", "internal/seal", "internal/stats"},
 	"internal/seal":                {},
 	"internal/oracle":              {"drivers"},
 	"internal/oracle/judge":        {"internal/measure", "internal/oracle", "internal/stream"},

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,8 +15,11 @@ import (
 	"github.com/llm-speed/llm-speed/internal/seal"
 )
 
-// maxResult bounds a result document that is read.
-const maxResult = 256 << 20
+// Bounds of a result document that is read: bytes, and levels of objects and lists in each other.
+const (
+	maxResult = 256 << 20
+	maxDepth  = 64
+)
 
 // ErrNotFound means that no run has the name.
 var ErrNotFound = errors.New("no such run")
@@ -167,17 +169,10 @@ func readRun(dir string) (*Saved, error) {
 }
 
 func readResult(path string) (*Saved, error) {
-	f, err := os.Open(path)
-	if err != nil {
+	data, err := readBounded(path, maxResult)
+	if errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("result %s: no regular file", path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxResult+1))
 	if err != nil {
 		return nil, fmt.Errorf("result %s: %w", path, err)
 	}
@@ -206,14 +201,23 @@ func Parse(data []byte) (*record.Result, error) {
 	if head.Schema != record.Schema {
 		return nil, seal.SchemaError(head.Schema, record.Schema)
 	}
+	// What is read twice in two ways is refused: readers of JSON don't agree on which of two equal keys counts.
+	if err := seal.Check(data, seal.Limits{Bytes: maxResult, Depth: maxDepth, Floats: true, Free: "extra"}); err != nil {
+		return nil, fmt.Errorf("damaged: %w", err)
+	}
 	var res record.Result
 	if err := json.Unmarshal(data, &res); err != nil {
 		return nil, fmt.Errorf("damaged: %w", err)
 	}
+	switch res.Kind {
+	case "", record.LlamaBench:
+	default:
+		return nil, fmt.Errorf("it holds figures of %q, which this version does not know: update llm-speed", seal.Shorten(string(res.Kind)))
+	}
 	switch res.State {
 	case record.Running, record.Complete, record.Partial:
 	default:
-		return nil, fmt.Errorf("damaged: state %q", res.State)
+		return nil, fmt.Errorf("damaged: state %q", seal.Shorten(string(res.State)))
 	}
 	// encoding/json keeps a null as the text "null"; unknown is nil here.
 	for _, raw := range []*json.RawMessage{&res.Fingerprint, &res.Calibration, &res.Environment.Before, &res.Environment.After} {
