@@ -27,7 +27,7 @@ var allowed = map[string][]string{
 	"internal/suite":               {"internal/record"}, // the names of the fields that a suite may report
 	"internal/prose":               {"suites"},
 	"internal/chart":               {},
-	"internal/page":                {"internal/chart", "internal/compare", "internal/record", "internal/report", "internal/stats"},
+	"internal/page":                {"internal/chart", "internal/compare", "internal/llamabench", "internal/record", "internal/report", "internal/stats"},
 	"internal/llamabench":          {"internal/record", "internal/seal", "internal/stats"},
 	"internal/seal":                {},
 	"internal/oracle":              {"drivers"},

@@ -180,6 +180,9 @@ func (a *app) resumed(f *benchFlags, changed func(string) bool) (*record.Result,
 		return nil, err
 	}
 	r := saved.Result
+	if r.Kind != "" {
+		return nil, fail(exitUsage, "llm-speed runs", fmt.Errorf("run %s was measured by %s, not by llm-speed: there is nothing that bench could go on with", r.RunID, r.Kind))
+	}
 	if r.State == record.Complete && len(failedRows(r)) == 0 {
 		return nil, fail(exitFailed, "llm-speed explain "+r.RunID+" ROW", fmt.Errorf("run %s is complete: there is nothing to go on with", r.RunID))
 	}

@@ -111,7 +111,7 @@ func runTable(runs []store.Listed) string {
 			rows += " · imported"
 		}
 		lines = append(lines, []string{
-			l.ID, s.Started.UTC().Format(shownTime), string(s.State), s.Mode, s.Suite, s.Backend, orElse(strings.Join(nonEmpty(s.Model, s.Quant), " "), "-"), rows,
+			l.ID, s.Started.UTC().Format(shownTime), string(s.State), orElse(s.Mode, "-"), s.Suite, s.Backend, orElse(strings.Join(nonEmpty(s.Model, s.Quant), " "), "-"), rows,
 		})
 	}
 	return aligned(lines)
