@@ -17,8 +17,12 @@ import (
 	"github.com/llm-speed/llm-speed/internal/stats"
 )
 
-// Metric is the name of a row's only figure: tokens a second by llama-bench's definition.
-const Metric = "llama_bench_tps"
+// The names of a row's figures, tokens a second by llama-bench's definition: Metric is the median over the repetitions, Average
+// their mean and standard deviation, as llama-bench shows them.
+const (
+	Metric  = "llama_bench_tps"
+	Average = "llama_bench_avg_tps"
+)
 
 // Flag marks runs, and FlagOdd rows whose stated average does not follow from the samples.
 const (
@@ -139,10 +143,15 @@ func rowsOf(tests []Test) (rows []record.Row, shared map[string]any) {
 		}
 		maps.DeleteFunc(shared, func(name string, v any) bool { return t.Settings[name] != v })
 	}
-	seen := map[string]int{}
+	seen, deep := map[string]int{}, map[string]bool{}
 	for _, t := range tests {
+		id, _ := nameOf(&t)
+		deep[id] = deep[id] || t.Depth > 0
+	}
+	for _, t := range tests {
+		id, what := nameOf(&t)
 		point := map[string]any{}
-		if t.Depth > 0 {
+		if deep[id] { // points of one workload have the same fields
 			point["n_depth"] = float64(t.Depth)
 		}
 		for name := range names {
@@ -150,7 +159,6 @@ func rowsOf(tests []Test) (rows []record.Row, shared map[string]any) {
 				point[name] = v
 			}
 		}
-		id, what := nameOf(&t)
 		key := keyOf(id, point)
 		if seen[key]++; seen[key] > 1 { // the same test once more
 			point["again"] = float64(seen[key] - 1)
@@ -191,25 +199,30 @@ func row(t *Test, id, what, key string, point map[string]any) record.Row {
 	out := record.Row{
 		ID: id, Workload: what, Point: point, Key: key, Status: record.OK, Passes: len(t.SamplesNS),
 		Flags: []record.Flag{}, Samples: []record.Sample{}, Reports: []string{Metric}, LlamaBench: t.Written,
-		Metrics: map[string]record.Metric{Metric: {Unit: "tok/s", Better: "higher", Stats: map[string]float64{}, Values: [][]float64{}}},
+		Metrics: map[string]record.Metric{},
 		Reasons: record.Reasons{"*": "llama-bench sends no request: there is no time to a first token, no stream, and no client"},
 	}
+	m := record.Metric{Unit: "tok/s", Better: "higher", Stats: map[string]float64{}, Values: [][]float64{}}
+	average := record.Metric{Unit: "tok/s", Stats: map[string]float64{}, Values: [][]float64{}}
 	rates, why := t.rates()
 	if why != "" {
-		out.Reasons[Metric], out.Reasons["cv"], out.Reasons["ci95"] = why, why, why
+		for _, name := range []string{Metric, Average, "cv", "ci95"} {
+			out.Reasons[name] = why
+		}
+		out.Metrics[Metric], out.Metrics[Average] = m, average
 		return out
 	}
-	m := out.Metrics[Metric]
-	m.N = len(rates)
+	m.N, average.N = len(rates), len(rates)
 	for _, x := range rates {
 		m.Values = append(m.Values, []float64{x}) // each repetition is what a pass is to us
 	}
+	average.Values = append(average.Values, rates)
 	m.Stats["p50"], _ = stats.Median(rates)
-	m.Stats["mean"], _ = stats.Mean(rates)
+	average.Stats["mean"], _ = stats.Mean(rates)
 	if sd, ok := stats.SD(rates); ok {
-		m.Stats["stddev"] = sd
+		average.Stats["stddev"] = sd
 	}
-	out.Metrics[Metric] = m
+	out.Metrics[Metric], out.Metrics[Average] = m, average
 	if cv, ok := stats.CV(rates); ok {
 		out.CV = map[string]float64{Metric + ".p50": cv}
 		if low, high, ok := stats.CI95(rates); ok {
@@ -219,7 +232,7 @@ func row(t *Test, id, what, key string, point map[string]any) record.Row {
 	if out.CV == nil {
 		out.Reasons["cv"], out.Reasons["ci95"] = "one repetition", "one repetition"
 	}
-	if evidence := t.disagree(m.Stats); evidence != "" {
+	if evidence := t.disagree(average.Stats); evidence != "" {
 		out.Flags = append(out.Flags, record.Flag{Name: FlagOdd, Evidence: evidence})
 	}
 	return out

@@ -89,19 +89,19 @@ func benchTable(p *page, r *record.Result) {
 	for i := range r.Rows {
 		row := &r.Rows[i]
 		line := []string{row.ID, PointText(row.Point)}
-		m, name := benchMetric(row)
-		for _, stat := range []string{"p50", "mean", "stddev"} {
-			x, ok := m.Stats[stat]
+		for _, stat := range []struct{ metric, stat string }{{"llama_bench_tps", "p50"}, {"llama_bench_avg_tps", "mean"}, {"llama_bench_avg_tps", "stddev"}} {
+			x, ok := row.Metrics[stat.metric].Stats[stat.stat]
+			why := row.Reasons[stat.metric]
 			switch {
 			case ok:
 				line = append(line, Number(x))
-			case stat == "stddev" && m.N == 1:
+			case why == "": // no deviation of one
 				line = append(line, "")
 			default:
-				if !slices.Contains(notes, row.Reasons[name]) {
-					notes = append(notes, row.Reasons[name])
+				if !slices.Contains(notes, why) {
+					notes = append(notes, why)
 				}
-				line = append(line, fmt.Sprintf("– (%d)", slices.Index(notes, row.Reasons[name])+1))
+				line = append(line, fmt.Sprintf("– (%d)", slices.Index(notes, why)+1))
 			}
 		}
 		rows = append(rows, append(line, strconv.Itoa(row.Passes)))
@@ -131,16 +131,6 @@ func benchTable(p *page, r *record.Result) {
 	p.wrapped(dim, "", "tok/s is the median over the repetitions: all tokens of a test in its time, computed again from samples_ns. pp is prompt processing, tg text generation after an empty context or n_depth tokens.")
 	flags(p, r)
 	p.wrapped(dim, "", "how it differs from what llm-speed measures: docs/agreement.md#beside-llama-bench")
-}
-
-// benchMetric is the only figure of a row of llama-bench, and its name.
-func benchMetric(row *record.Row) (record.Metric, string) {
-	for _, name := range row.Reports {
-		if m, ok := row.Metrics[name]; ok {
-			return m, name
-		}
-	}
-	return record.Metric{}, "*"
 }
 
 // asWritten shows a test of llama-bench, field by field.
