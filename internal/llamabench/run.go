@@ -198,7 +198,7 @@ func keyOf(id string, point map[string]any) string {
 func row(t *Test, id, what, key string, point map[string]any) record.Row {
 	out := record.Row{
 		ID: id, Workload: what, Point: point, Key: key, Status: record.OK, Passes: len(t.SamplesNS),
-		Flags: []record.Flag{}, Samples: []record.Sample{}, Reports: []string{Metric}, LlamaBench: t.Written,
+		Flags: []record.Flag{{Name: Flag}}, Samples: []record.Sample{}, Reports: []string{Metric}, LlamaBench: t.Written,
 		Metrics: map[string]record.Metric{},
 		Reasons: record.Reasons{"*": "llama-bench sends no request: there is no time to a first token, no stream, and no client"},
 	}

@@ -28,7 +28,7 @@ type benchFlags struct {
 	quick, noUpload, anon, long, sandboxOff bool
 	forgetKey                               bool
 	noCharts                                bool
-	json, seed, resume                      string
+	json, seed, resume, format              string
 	repeats                                 int
 	maxTime, timeout                        time.Duration
 }
@@ -64,6 +64,7 @@ The first Ctrl-C stops the run, saves and shows what there is; the second ends i
 	fl.BoolVar(&f.quick, "quick", false, "shorter shapes of every workload; never ranked")
 	fl.BoolVar(&f.noUpload, "no-upload", false, "keep the result on this machine")
 	fl.StringVar(&f.json, "json", "", "write the result document to this file; - is stdout, which then holds nothing else")
+	fl.StringVar(&f.format, "format", "table", "what goes to stdout when the run ends: "+strings.Join(runFormats(), ", ")+" (docs/formats.md)")
 	fl.BoolVar(&f.forgetKey, "forget-key", false, "sign the result with a random key that is dropped: nobody can sign for it again")
 	fl.BoolVar(&f.anon, "anon", false, "mark the result as anonymous: its fp (docs/machine.md) fits no other run")
 	fl.IntVar(&f.repeats, "repeats", 0, "passes of every row (default: as the time budget allows)")
@@ -87,6 +88,12 @@ func (a *app) runBench(ctx context.Context, f benchFlags, changed func(string) b
 		return usagef("--max-time and --timeout can't be negative")
 	case changed("repeats") && f.repeats == 0:
 		return usagef("--repeats 0: want 1 or more")
+	}
+	if err := checkFormat(f.format); err != nil {
+		return err
+	}
+	if f.json == "-" && f.format != "table" && f.format != "json" {
+		return usagef("--json - and --format %s both want stdout; --json FILE writes the document beside it", f.format)
 	}
 	if err := f.target.check(); err != nil {
 		return err

@@ -106,6 +106,9 @@ func (a *app) importBench(st *store.Store, name string, from io.Reader) error {
 	for _, in := range list {
 		for _, row := range in.Result.Rows {
 			for _, f := range row.Flags {
+				if f.Name == llamabench.Flag {
+					continue
+				}
 				a.warn("%s %s: %s: %s", in.RunID, row.Key, report.FlagText(f.Name), f.Evidence)
 			}
 		}
