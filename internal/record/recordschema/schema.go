@@ -17,29 +17,52 @@ import (
 
 // JSONSchema is the schema of record.Result, indented. With the folder of package record's sources the comments of fields
 // become descriptions; source is relative to the working directory, empty for none.
+func JSONSchema(source string) ([]byte, error) {
+	d := Document{Types: []reflect.Type{reflect.TypeFor[record.Result]()}, ID: "urn:llm-speed:result:v1", Title: "Result of an llm-speed run", Schema: record.Schema}
+	if source != "" {
+		d.Sources = map[string]string{d.Types[0].PkgPath(): source}
+	}
+	return d.JSONSchema()
+}
+
+// Document is something in JSON that a schema is made for.
+type Document struct {
+	Types     []reflect.Type // of its value; several where it, or an item of it, may be of one or another
+	List      bool           // it is a list of them
+	ID, Title string
+	Schema    string            // what its field schema says; empty where it has none
+	Sources   map[string]string // folders of sources by import path, relative to the working directory: comments of fields become descriptions
+}
+
+// JSONSchema is the schema of the document, indented.
 //
 // A field without omitempty is required. One whose Go value can be nil (pointer, map, slice, raw JSON) may be null.
-func JSONSchema(source string) ([]byte, error) {
-	r := &jsonschema.Reflector{Anonymous: true}
-	if source != "" {
+func (d Document) JSONSchema() ([]byte, error) {
+	r := &jsonschema.Reflector{Anonymous: true, CommentMap: map[string]string{}, Namer: d.name}
+	for pkg, source := range d.Sources {
 		// The reflector looks comments up by import path.
 		comments := &jsonschema.Reflector{}
 		if err := comments.AddGoComments("", source); err != nil {
-			return nil, fmt.Errorf("read the comments of package record: %w", err)
+			return nil, fmt.Errorf("read the comments of package %s: %w", pkg, err)
 		}
-		r.CommentMap = map[string]string{}
 		for key, text := range comments.CommentMap {
 			if name, ok := strings.CutPrefix(key, path.Clean(source)+"."); ok {
-				r.CommentMap[reflect.TypeFor[record.Result]().PkgPath()+"."+name] = text
+				r.CommentMap[pkg+"."+name] = text
 			}
 		}
 	}
-	s := r.Reflect(&record.Result{})
-	s.ID = "urn:llm-speed:result:v1"
-	s.Title = "Result of an llm-speed run"
 	types := map[string]reflect.Type{}
-	collect(reflect.TypeFor[record.Result](), types)
-	for name, def := range s.Definitions {
+	whole := &jsonschema.Schema{Version: jsonschema.Version, Definitions: jsonschema.Definitions{}}
+	var refs []*jsonschema.Schema
+	for _, t := range d.Types {
+		d.collect(t, types)
+		one := r.ReflectFromType(t)
+		refs = append(refs, &jsonschema.Schema{Ref: one.Ref})
+		for name, def := range one.Definitions {
+			whole.Definitions[name] = def
+		}
+	}
+	for name, def := range whole.Definitions {
 		t, ok := types[name]
 		if !ok {
 			return nil, fmt.Errorf("no Go type for definition %s", name)
@@ -47,33 +70,59 @@ func JSONSchema(source string) ([]byte, error) {
 		if t.Kind() == reflect.Struct {
 			allowNull(t, def)
 		}
-		if t == reflect.TypeFor[record.Result]() {
+		if d.Schema != "" && t == d.Types[0] {
 			if prop, ok := def.Properties.Get("schema"); ok {
-				prop.Const = record.Schema // no tag says that
+				prop.Const = d.Schema // no tag says that
 			}
 		}
 	}
-	out, err := json.MarshalIndent(s, "", "  ")
+	one := refs[0]
+	if len(refs) > 1 {
+		one = &jsonschema.Schema{AnyOf: refs}
+	}
+	if d.List {
+		whole.Type, whole.Items = "array", one
+	} else {
+		whole.Ref, whole.AnyOf = one.Ref, one.AnyOf
+	}
+	whole.ID, whole.Title = jsonschema.ID(d.ID), d.Title
+	out, err := json.MarshalIndent(whole, "", "  ")
 	if err != nil {
 		return nil, err
 	}
 	return append(out, '\n'), nil
 }
 
+// name is what a type is called in the schema: those of the document's own package and of package record by their names, so
+// that the many rows and figures of other packages keep apart.
+func (d Document) name(t reflect.Type) string {
+	name := t.Name()
+	if at := strings.IndexByte(name, '['); at >= 0 { // of a generic type
+		of := name[at+1 : len(name)-1]
+		name = name[:at] + "Of" + of[strings.LastIndexAny(of, "./")+1:]
+	}
+	if t.PkgPath() == d.Types[0].PkgPath() || t.PkgPath() == reflect.TypeFor[record.Result]().PkgPath() || t.PkgPath() == "" {
+		return name
+	}
+	return path.Base(t.PkgPath()) + "." + name
+}
+
 // collect finds the named types below t.
-func collect(t reflect.Type, types map[string]reflect.Type) {
-	if _, seen := types[t.Name()]; seen {
+func (d Document) collect(t reflect.Type, types map[string]reflect.Type) {
+	if _, seen := types[d.name(t)]; seen && t.Name() != "" {
 		return
 	}
 	if t.Name() != "" {
-		types[t.Name()] = t
+		types[d.name(t)] = t
 	}
 	switch t.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
-		collect(t.Elem(), types)
+		d.collect(t.Elem(), types)
 	case reflect.Struct:
 		for i := range t.NumField() {
-			collect(t.Field(i).Type, types)
+			if t.Field(i).IsExported() {
+				d.collect(t.Field(i).Type, types)
+			}
 		}
 	}
 }
@@ -82,6 +131,10 @@ func collect(t reflect.Type, types map[string]reflect.Type) {
 func allowNull(t reflect.Type, def *jsonschema.Schema) {
 	for i := range t.NumField() {
 		f := t.Field(i)
+		if f.Anonymous && f.Type.Kind() == reflect.Struct && f.Tag.Get("json") == "" {
+			allowNull(f.Type, def)
+			continue
+		}
 		key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		prop, ok := def.Properties.Get(key)
 		if !ok {
