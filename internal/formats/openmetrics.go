@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/llm-speed/llm-speed/internal/record"
 	"github.com/llm-speed/llm-speed/internal/report"
@@ -55,13 +56,23 @@ func labelText(labels []label) string {
 	var parts []string
 	for _, l := range labels {
 		if l.value != "" {
-			parts = append(parts, l.name+`="`+escape.Replace(strings.ToValidUTF8(l.value, "\ufffd"))+`"`)
+			parts = append(parts, l.name+`="`+escape.Replace(plain(l.value))+`"`)
 		}
 	}
 	if len(parts) == 0 {
 		return ""
 	}
 	return "{" + strings.Join(parts, ",") + "}"
+}
+
+// plain is a text without what moves a terminal's cursor; ends of lines are escaped.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\ufffd"))
 }
 
 // OpenMetrics writes a run as OpenMetrics 1.0 text: a gauge for each figure, in base units, with run, row and point as labels.
@@ -100,7 +111,7 @@ func OpenMetrics(w io.Writer, r *record.Result) error {
 	}
 	var b strings.Builder
 	for _, f := range fs.list {
-		help := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(strings.ToValidUTF8(f.help, "\ufffd"))
+		help := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(plain(f.help))
 		b.WriteString("# TYPE " + f.name + " gauge\n")
 		if f.unit != "" {
 			b.WriteString("# UNIT " + f.name + " " + f.unit + "\n")

@@ -146,16 +146,6 @@ func asWritten(p *page, row rowView) {
 		if json.Compact(&compact, fields[name]) != nil {
 			continue
 		}
-		p.wrapped(plain, "  "+padRight(name, 22)+" ", strings.ReplaceAll(printable(compact.String()), ",", ", "))
+		p.wrapped(plain, "  "+padRight(name, 22)+" ", strings.ReplaceAll(compact.String(), ",", ", "))
 	}
-}
-
-// printable is a text without what would move a terminal's cursor.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, s)
 }

@@ -12,10 +12,12 @@ import (
 
 // Limits are what a document may be. A field that is 0 is the default that it names.
 type Limits struct {
-	Bytes  int    // 256 KiB
-	Depth  int    // 16; the outermost value is at depth 1
-	Floats bool   // numbers with a fraction or an exponent are allowed; signed fields have none
-	Free   string // name of fields that are kept as another program wrote them: a key twice and any depth are allowed there
+	Bytes  int            // 256 KiB
+	Depth  int            // 16; the outermost value is at depth 1
+	Floats bool           // numbers with a fraction or an exponent are allowed; signed fields have none
+	Values int            // numbers, texts, objects, lists and so on, all together; 0: as many as fit
+	Lists  map[string]int // how many items all lists under a name may have together
+	Free   string         // name of fields that are kept as another program wrote them: a key twice and any depth are allowed there
 }
 
 // largest is the largest whole number that every reader of JSON keeps.
@@ -42,7 +44,7 @@ func Check(doc []byte, limits Limits) error {
 		var v any
 		return fmt.Errorf("it is no JSON, or was cut off: %w", json.Unmarshal(doc, &v))
 	}
-	w := walk{doc: doc, limits: limits}
+	w := walk{doc: doc, limits: limits, items: map[string]int{}}
 	return w.value(1)
 }
 
@@ -52,7 +54,10 @@ type walk struct {
 	doc    []byte
 	at     int
 	limits Limits
-	free   bool // inside of a field of limits.Free
+	free   bool           // inside of a field of limits.Free
+	values int            // so far
+	items  map[string]int // so far, by the names of limits.Lists
+	key    string         // of the value that comes, where it has one
 }
 
 // next gives the next byte that is no space.
@@ -68,7 +73,11 @@ func (w *walk) next() byte {
 }
 
 func (w *walk) value(depth int) error {
-	c := w.next()
+	c, key := w.next(), w.key
+	w.key = ""
+	if w.values++; w.limits.Values > 0 && w.values > w.limits.Values {
+		return fmt.Errorf("more than %d values", w.limits.Values)
+	}
 	if (c == '{' || c == '[') && depth > w.limits.Depth && !w.free {
 		return fmt.Errorf("deeper than %d levels", w.limits.Depth)
 	}
@@ -77,7 +86,14 @@ func (w *walk) value(depth int) error {
 		return w.object(depth)
 	case '[':
 		w.at++
+		most, bounded := w.limits.Lists[key]
 		for w.next() != ']' {
+			if bounded {
+				w.items[key]++
+			}
+			if bounded && w.items[key] > most {
+				return fmt.Errorf("more than %d %s", most, key)
+			}
 			if err := w.value(depth + 1); err != nil {
 				return err
 			}
@@ -136,6 +152,7 @@ func (w *walk) object(depth int) error {
 		w.next()
 		w.at++ // the colon
 		free := w.free
+		w.key = string(key)
 		w.free = free || w.limits.Free != "" && string(key) == w.limits.Free
 		if err := w.value(depth + 1); err != nil {
 			return err

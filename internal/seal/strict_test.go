@@ -61,6 +61,24 @@ func TestCheckFree(t *testing.T) {
 	}
 }
 
+// TestCheckAmount: a short text may not become much in memory.
+func TestCheckAmount(t *testing.T) {
+	limits := Limits{Values: 12, Lists: map[string]int{"rows": 3}}
+	for doc, want := range map[string]string{
+		`{"rows":[{},{},{}],"b":[1,2,3,4]}`:                       "",
+		`{"rows":[{},{},{},{}]}`:                                  "more than 3 rows",
+		`{"a":{"rows":[{},{}]},"b":{"rows":[{},{}]}}`:             "more than 3 rows",
+		`{"rows":[{"x":[1,1,1,1,1,1]}]}`:                          "",
+		`[1,1,1,1,1,1,1,1,1,1,1,1]`:                               "more than 12 values",
+		`{"a":1,"b":1,"c":1,"d":1,"e":1,"f":{"g":[{},{},{},{}]}}`: "",
+	} {
+		err := Check([]byte(doc), limits)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v, want %q", doc, err, want)
+		}
+	}
+}
+
 // FuzzCheck: what passes is JSON with whole numbers, on which a second reading agrees.
 func FuzzCheck(f *testing.F) {
 	for _, s := range []string{`{"a":[1,{"b":null}]}`, `{"a":1,"a":1}`, `1e5`, "\"\\ud800\"", strings.Repeat("[", 40)} {

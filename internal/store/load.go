@@ -15,11 +15,17 @@ import (
 	"github.com/llm-speed/llm-speed/internal/seal"
 )
 
-// Bounds of a result document that is read: bytes, and levels of objects and lists in each other.
-const (
-	maxResult = 256 << 20
-	maxDepth  = 64
-)
+// maxResult bounds a result document that is read.
+const maxResult = 256 << 20
+
+// bounds are what a result document may be. Each row and request of an empty object would take a thousand times its bytes in
+// memory.
+func bounds() seal.Limits {
+	return seal.Limits{
+		Bytes: maxResult, Depth: 64, Floats: true, Free: "extra",
+		Values: 12_000_000, Lists: map[string]int{"results": 10_000, "samples": 200_000, "batches": 200_000, "raw_timings": 400_000},
+	}
+}
 
 // ErrNotFound means that no run has the name.
 var ErrNotFound = errors.New("no such run")
@@ -196,13 +202,17 @@ func Parse(data []byte) (*record.Result, error) {
 		if len(bytes.TrimSpace(data)) == 0 {
 			return nil, errors.New("the document is empty")
 		}
+		var wrong *json.SyntaxError
+		if errors.As(err, &wrong) && wrong.Offset >= int64(len(data)) {
+			return nil, errors.New("damaged: the document was cut off")
+		}
 		return nil, fmt.Errorf("damaged: %w", err)
 	}
 	if head.Schema != record.Schema {
 		return nil, seal.SchemaError(head.Schema, record.Schema)
 	}
 	// What is read twice in two ways is refused: readers of JSON don't agree on which of two equal keys counts.
-	if err := seal.Check(data, seal.Limits{Bytes: maxResult, Depth: maxDepth, Floats: true, Free: "extra"}); err != nil {
+	if err := seal.Check(data, bounds()); err != nil {
 		return nil, fmt.Errorf("damaged: %w", err)
 	}
 	var res record.Result

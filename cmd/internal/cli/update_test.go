@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -30,6 +31,7 @@ func TestUpdateStories(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	outputs := hold(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/update",
 		Setup: func(e *testscript.Env) error {
@@ -43,7 +45,7 @@ func TestUpdateStories(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(e.WorkDir, "key.pub"), pub, 0o600); err != nil {
 				return err
 			}
-			return isolated(e)
+			return errors.Join(isolated(e), outputs.story(e))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			// publish VERSION STATUS@SUITE@REVISION…: puts up archives, a manifest and its bundle.
