@@ -88,11 +88,15 @@ func writeWhole(path string, write func(io.Writer) error) (size int64, err error
 			_ = os.Remove(f.Name())
 		}
 	}()
+	mode := os.FileMode(0o644)
+	if old, err := os.Stat(path); err == nil {
+		mode = old.Mode().Perm()
+	}
 	err = write(f)
 	if info, statErr := f.Stat(); statErr == nil {
 		size = info.Size()
 	}
-	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
 		return size, err
 	}
 	return size, os.Rename(f.Name(), path)
