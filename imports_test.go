@@ -35,6 +35,7 @@ var allowed = map[string][]string{
 	"internal/measure":             {"internal/stream", "internal/stats"},
 	"internal/hw":                  {"internal/proc"},
 	"internal/filelock":            {},
+	"internal/formats":             {"internal/record", "internal/report"},
 	"internal/identity":            {"internal/hw"},
 	"internal/compare":             {"internal/record", "internal/report", "internal/stats"},
 	"internal/store":               {"internal/filelock", "internal/record", "internal/seal", "internal/stream"},

@@ -143,11 +143,11 @@ func Runs(results []*record.Result, force bool, metrics []string) *Result {
 }
 
 // beside gives the rows of each run with their figures.
-func (out *Result) beside(results []*record.Result, metrics []string) {
-	for i, r := range results {
-		alone := &Result{Runs: out.Runs[i : i+1]}
-		for n := range r.Rows {
-			out.Beside = append(out.Beside, Side{i, compareRows([]*record.Row{&r.Rows[n]}, alone, false, metrics)})
+func (r *Result) beside(results []*record.Result, metrics []string) {
+	for i, doc := range results {
+		alone := &Result{Runs: r.Runs[i : i+1]}
+		for n := range doc.Rows {
+			r.Beside = append(r.Beside, Side{i, compareRows([]*record.Row{&doc.Rows[n]}, alone, false, metrics)})
 		}
 	}
 }

@@ -232,7 +232,7 @@ func TestLines(t *testing.T) {
 func FuzzOpenMetrics(f *testing.F) {
 	f.Add("leap_ms", "ms", "p50", "a\nb", 1.5)
 	f.Add("x_total", "%", "", "\"\\", math.Inf(1))
-	f.Add("é", "tok/s", "a.b", "\xff", -0.0)
+	f.Add("é", "tok/s", "a.b", "\xff", -1e-9)
 	f.Add("a", "b_c", "p50", "x", 1.0)
 	f.Fuzz(func(t *testing.T, name, unit, stat, text string, x float64) {
 		r := unseen()
