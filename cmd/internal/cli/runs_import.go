@@ -82,12 +82,12 @@ func (a *app) importBench(st *store.Store, name string, from io.Reader) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if len(text) > llamabench.MaxBytes {
-		return fail(exitUsage, "", fmt.Errorf("%s: no archive of runs, and larger than the %d bytes that a file of llama-bench may have; nothing was imported", name, llamabench.MaxBytes))
+		return fail(exitFailed, "", fmt.Errorf("%s: no archive of runs, and larger than the %d bytes that a file of llama-bench may have; nothing was imported", name, llamabench.MaxBytes))
 	}
 	doc, err := llamabench.Parse(text)
 	switch {
 	case errors.Is(err, llamabench.ErrOther):
-		return fail(exitUsage, importHint(text, name), fmt.Errorf("%s: neither an archive of runs export nor a file of llama-bench: %w; nothing was imported", name, err))
+		return fail(exitFailed, importHint(text, name), fmt.Errorf("%s: neither an archive of runs export nor a file of llama-bench: %w; nothing was imported", name, err))
 	case err != nil:
 		return fmt.Errorf("%s: llama-bench: %w; nothing was imported", name, err)
 	}
