@@ -7,6 +7,7 @@
 package drivers
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"time"
@@ -336,7 +337,8 @@ func (c Caps) Names() []string {
 	return names
 }
 
-// Extra merges raw extras into one JSON object for Transcript.Extra; nil where there are none.
+// Extra merges raw extras into one JSON object for Transcript.Extra; nil where there are none. It is valid UTF-8 whatever the
+// server sent, so that documents with it can be read.
 func Extra(fields map[string]json.RawMessage) json.RawMessage {
 	if len(fields) == 0 {
 		return nil
@@ -345,5 +347,5 @@ func Extra(fields map[string]json.RawMessage) json.RawMessage {
 	if err != nil {
 		return nil
 	}
-	return b
+	return bytes.ToValidUTF8(b, []byte("\ufffd"))
 }

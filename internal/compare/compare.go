@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/llm-speed/llm-speed/internal/record"
+	"github.com/llm-speed/llm-speed/internal/report"
 )
 
 // alpha is the level of the test: of figures that did not change, one in twenty is taken for changed.
@@ -40,10 +41,11 @@ type Difference struct {
 
 // Run is what a comparison says about a run.
 type Run struct {
-	ID        string `json:"run_id"`
-	Backend   string `json:"backend"`
-	Model     string `json:"model"`
-	Simulated bool   `json:"simulated"`
+	ID         string `json:"run_id"`
+	MeasuredBy string `json:"measured_by"` // llm-speed, or the program whose definitions the figures follow
+	Backend    string `json:"backend"`
+	Model      string `json:"model"`
+	Simulated  bool   `json:"simulated"`
 }
 
 // Change is a figure of one run beside that of the first.
@@ -78,23 +80,42 @@ type Result struct {
 	Also    []Difference `json:"also_differs"`  // what else is not the same: what one may want to compare
 	Rows    []Row        `json:"rows"`
 	Missing []string     `json:"missing"` // rows that are not in every run
+
+	// Of runs that different programs measured: what their definitions differ in, and with force the figures of each run
+	// beside one another. Nothing of these is lined up, whatever is forced.
+	Definitions []string `json:"definitions,omitempty"`
+	Beside      []Side   `json:"beside,omitempty"`
+}
+
+// Side is a row of one run that stands beside those of others without being compared. Its metrics have one figure each.
+type Side struct {
+	Run int `json:"run"` // index into Runs
+	Row
 }
 
 // Schema names the JSON form.
 const Schema = "llm-speed/compare/v1"
 
-// Runs compares results with the first of them; there are at least two. With force, rows are lined up that were not measured
-// alike. metrics are names to compare beside those that the suite reports.
+// Runs compares results with the first of them; of one alone it gives the figures. With force, rows are lined up that were not
+// measured alike, but not those that different programs measured. metrics are names to compare beside those that the suite
+// reports.
 func Runs(results []*record.Result, force bool, metrics []string) *Result {
 	out := &Result{Schema: Schema, Differ: []Difference{}, Also: []Difference{}, Rows: []Row{}, Missing: []string{}}
 	for _, r := range results {
-		out.Runs = append(out.Runs, Run{r.RunID, r.Backend.Name, cmp.Or(r.Model.Name, r.Model.Ref), simulated(r)})
+		out.Runs = append(out.Runs, Run{r.RunID, measuredBy(r), r.Backend.Name, cmp.Or(r.Model.Name, r.Model.Ref), simulated(r)})
 	}
 	for _, f := range mustEqual(results) {
 		out.Differ = appendDifference(out.Differ, results, f)
 	}
-	for _, f := range mayDiffer() {
+	for _, f := range mayDiffer(results) {
 		out.Also = appendDifference(out.Also, results, f)
+	}
+	if slices.ContainsFunc(results, func(r *record.Result) bool { return r.Kind != results[0].Kind }) {
+		out.Definitions = report.BenchDefinitions()
+		if force {
+			out.beside(results, metrics)
+		}
+		return out
 	}
 	for i := range results[0].Rows {
 		key := results[0].Rows[i].Key
@@ -121,6 +142,19 @@ func Runs(results []*record.Result, force bool, metrics []string) *Result {
 	return out
 }
 
+// beside gives the rows of each run with their figures.
+func (r *Result) beside(results []*record.Result, metrics []string) {
+	for i, doc := range results {
+		alone := &Result{Runs: r.Runs[i : i+1]}
+		for n := range doc.Rows {
+			r.Beside = append(r.Beside, Side{i, compareRows([]*record.Row{&doc.Rows[n]}, alone, false, metrics)})
+		}
+	}
+}
+
+// measuredBy is the program whose definitions a run's figures follow.
+func measuredBy(r *record.Result) string { return cmp.Or(string(r.Kind), "llm-speed") }
+
 // field is something of a run, as text.
 type field struct {
 	name string
@@ -131,6 +165,7 @@ type field struct {
 // stand for them.
 func mustEqual(results []*record.Result) []field {
 	fields := []field{
+		{"measured by", measuredBy},
 		{"suite", func(r *record.Result) string {
 			return strings.TrimSpace(r.Suite.Name + " " + r.Suite.Version + " " + short(r.Suite.Digest))
 		}},
@@ -148,8 +183,8 @@ func mustEqual(results []*record.Result) []field {
 }
 
 // mayDiffer are fields that people compare over, and should know of.
-func mayDiffer() []field {
-	return []field{
+func mayDiffer(results []*record.Result) []field {
+	fields := []field{
 		{"backend", func(r *record.Result) string { return r.Backend.Name }},
 		{"backend.version", func(r *record.Result) string { return r.Backend.Version }},
 		{"backend.build", func(r *record.Result) string { return r.Backend.Build }},
@@ -161,10 +196,31 @@ func mayDiffer() []field {
 			return strings.Join(out, " ")
 		}},
 		{"machine", func(r *record.Result) string { return short(r.FP) }},
-		{"client.version", func(r *record.Result) string { return r.Client.Version + " " + r.Client.OS + "/" + r.Client.Arch }},
+		{"client.version", func(r *record.Result) string {
+			return strings.TrimRight(r.Client.Version+" "+r.Client.OS+"/"+r.Client.Arch, " /")
+		}},
 		{"seed", func(r *record.Result) string { return r.Seed }},
 		{"state", func(r *record.Result) string { return string(r.State) }},
 	}
+	// What llama-bench says of its settings; ours say it in backend.options.
+	settings := map[string]bool{}
+	for _, r := range results {
+		if r.Kind != record.LlamaBench {
+			return fields
+		}
+		for name := range r.Backend.Metadata {
+			settings[name] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		fields = append(fields, field{name, func(r *record.Result) string {
+			if slices.ContainsFunc(r.Rows, func(row record.Row) bool { return row.Point[name] != nil }) {
+				return "by row"
+			}
+			return r.Backend.Metadata[name]
+		}})
+	}
+	return fields
 }
 
 // short cuts a digest to what people read.
@@ -214,7 +270,7 @@ func compareRows(rows []*record.Row, about *Result, force bool, metrics []string
 		switch {
 		case slices.ContainsFunc(row.Flags, func(f record.Flag) bool { return f.Name == "simulated" }) || about.Runs[i].Simulated:
 			out.Marks = append(out.Marks, "simulated: "+about.Runs[i].ID)
-		case !row.Rankable:
+		case !row.Rankable && row.LlamaBench == nil: // of these none is
 			out.Marks = append(out.Marks, "not ranked: "+about.Runs[i].ID)
 		}
 	}

@@ -257,3 +257,52 @@ Values are medians`
 		t.Errorf("got\n%s", got)
 	}
 }
+
+// TestOtherPrograms: runs of different programs are never lined up; with force their figures stand beside each other.
+func TestOtherPrograms(t *testing.T) {
+	ours, theirs := made("A", 100, 101, 102, 103), made("B", 90, 91, 92, 93)
+	theirs.Kind = record.LlamaBench
+	for _, force := range []bool{false, true} {
+		r := Runs([]*record.Result{ours, theirs}, force, nil)
+		if len(r.Rows) > 0 || len(r.Definitions) == 0 || len(r.Beside) != map[bool]int{false: 0, true: 2}[force] || r.Differ[0].Field != "measured by" {
+			t.Fatalf("force %t: %+v", force, r)
+		}
+		for i, side := range r.Beside {
+			if side.Run != i || len(side.Metrics) == 0 || len(side.Metrics[0].Figures) != 1 || len(side.Metrics[0].Changes) != 0 {
+				t.Errorf("%+v", side)
+			}
+		}
+		for name, write := range map[string]func(*bytes.Buffer) error{
+			"table": func(b *bytes.Buffer) error { return Table(b, r) }, "md": func(b *bytes.Buffer) error { return Markdown(b, r) },
+			"csv": func(b *bytes.Buffer) error { return CSV(b, r) }, "benchstat": func(b *bytes.Buffer) error { return Benchstat(b, r, []*record.Result{ours, theirs}) },
+		} {
+			var b bytes.Buffer
+			if err := write(&b); err != nil {
+				t.Fatal(err)
+			}
+			if shown := strings.Contains(b.String(), "decode_tps"); shown != force {
+				t.Errorf("force %t: %s shows figures: %t\n%s", force, name, shown, b.String())
+			}
+			if strings.Contains(b.String(), "%\t") || strings.Contains(b.String(), "differs,") {
+				t.Errorf("%s claims a change:\n%s", name, b.String())
+			}
+		}
+	}
+	both := Runs([]*record.Result{theirs, theirs}, false, nil)
+	if len(both.Rows) != 1 || len(both.Rows[0].Refused) > 0 || len(both.Definitions) > 0 {
+		t.Errorf("two of llama-bench: %+v", both)
+	}
+}
+
+// TestBenchstatOfOne: a run alone has no line that would keep it from being lined up with another.
+func TestBenchstatOfOne(t *testing.T) {
+	var b bytes.Buffer
+	one := made("A", 100, 101)
+	if err := Benchstat(&b, Runs([]*record.Result{one}, false, nil), []*record.Result{one}); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	if strings.Contains(text, "\nrun:") || strings.Contains(text, "\nbackend:") || !strings.Contains(text, "\nsuite: mine 0.1.0") || strings.Count(text, "\nBenchmarkQ7/depth=2 1 ") != 2 || !strings.HasSuffix(text, "Unit decode_tps better=higher\n") {
+		t.Error(text)
+	}
+}

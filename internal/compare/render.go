@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,6 +40,18 @@ func Table(w io.Writer, r *Result) error {
 			b.WriteString("  ! " + clean(mark) + "\n")
 		}
 		for _, line := range columnsOf(append([][]string{heads(r)}, lines(row)...)) {
+			b.WriteString("  " + line + "\n")
+		}
+	}
+	if len(r.Beside) > 0 {
+		b.WriteString("\n" + besideTitle + "\n")
+	}
+	for _, side := range r.Beside {
+		b.WriteString("\n" + letter(side.Run) + " " + title(side.Row) + "\n")
+		for _, why := range side.Refused {
+			b.WriteString("  " + clean(why) + "\n")
+		}
+		for _, line := range columnsOf(lines(side.Row)) {
 			b.WriteString("  " + line + "\n")
 		}
 	}
@@ -80,6 +93,17 @@ func Markdown(w io.Writer, r *Result) error {
 			}
 		}
 	}
+	if len(r.Beside) > 0 {
+		b.WriteString("\n### " + besideTitle + "\n\n| run | row | metric | value |\n| --- | --- | --- | --- |\n")
+	}
+	for _, side := range r.Beside {
+		for _, why := range side.Refused {
+			b.WriteString("| " + letter(side.Run) + " | " + cell(title(side.Row)) + " | | " + cell(why) + " |\n")
+		}
+		for _, line := range lines(side.Row) {
+			b.WriteString("| " + letter(side.Run) + " | " + cell(title(side.Row)) + " | " + cell(line[0]) + " | " + cell(line[1]) + " |\n")
+		}
+	}
 	var end strings.Builder
 	foot(&end, r, "\n")
 	b.WriteString(markup.Replace(end.String()))
@@ -92,6 +116,9 @@ func head(b *strings.Builder, r *Result, bullet, strong string) {
 		mark := ""
 		if run.Simulated {
 			mark = "  (simulated)"
+		}
+		if len(r.Definitions) > 0 {
+			mark += "  (" + clean(run.MeasuredBy) + ")"
 		}
 		fmt.Fprintf(b, "%s%s  %s  %s  %s%s\n", bullet, letter(i), clean(run.ID), clean(run.Backend), clean(run.Model), mark)
 	}
@@ -112,8 +139,20 @@ func head(b *strings.Builder, r *Result, bullet, strong string) {
 		}
 	}
 	list("NOT MEASURED ALIKE: these must be equal and are not", r.Differ)
+	if len(r.Definitions) > 0 {
+		b.WriteString("\n" + strong + "what llama-bench measures is something else" + strong + "\n")
+		if bullet != "" {
+			b.WriteString("\n")
+		}
+		for _, d := range r.Definitions {
+			b.WriteString(orTwo(bullet) + d + "\n")
+		}
+	}
 	list("also different", r.Also)
 }
+
+// besideTitle stands over figures that no change is given for.
+const besideTitle = "BESIDE EACH OTHER, NOT COMPARED: no two of these figures mean the same"
 
 func orTwo(bullet string) string {
 	if bullet == "" {
@@ -249,9 +288,26 @@ func CSV(w io.Writer, r *Result) error {
 		return clean(s)
 	}
 	_ = out.Write([]string{"row", "workload", "metric", "run", "value", "low", "high", "passes", "change_percent", "p", "verdict", "marks"}) // Error tells
-	for _, row := range r.Rows {
+	refused := func(row Row, run string) bool {
 		if len(row.Refused) > 0 {
-			_ = out.Write([]string{text(row.Key), text(row.Workload), "", "", "", "", "", "", "", "", "refused", text(strings.Join(row.Refused, "; "))})
+			_ = out.Write([]string{text(row.Key), text(row.Workload), "", run, "", "", "", "", "", "", "refused", text(strings.Join(row.Refused, "; "))})
+		}
+		return len(row.Refused) > 0
+	}
+	if len(r.Definitions) > 0 && len(r.Beside) == 0 {
+		refused(Row{Refused: append([]string{"measured by different programs"}, r.Definitions...)}, "")
+	}
+	for _, side := range r.Beside {
+		if refused(side.Row, text(r.Runs[side.Run].ID)) {
+			continue
+		}
+		for _, m := range side.Metrics {
+			f := m.Figures[0]
+			_ = out.Write([]string{text(side.Key), text(side.Workload), text(m.Name), text(r.Runs[side.Run].ID), number(f.Value), number(f.Low), number(f.High), strconv.Itoa(len(f.Passes)), "", "", "not_compared", text(strings.Join(side.Marks, "; "))})
+		}
+	}
+	for _, row := range r.Rows {
+		if refused(row, "") {
 			continue
 		}
 		marks := text(strings.Join(slices.Concat(row.Forced, row.Marks), "; "))
@@ -270,10 +326,49 @@ func CSV(w io.Writer, r *Result) error {
 	return out.Error()
 }
 
-// Benchstat writes what was compared as lines of the Go benchmark format, one for each pass, for golang.org/x/perf:
-// benchstat -col run FILE.
+// Benchstat writes the figures of a comparison, or of one run, in the Go benchmark format that golang.org/x/perf reads: a line
+// for each pass, with the figures that are made pass by pass. Configuration lines are what has to be equal for figures to be
+// lined up, since benchstat makes a table of its own for each set of them, and the run where there are several: benchstat
+// -col run FILE. Of one run they leave the run out, so that benchstat A B lines two files up.
 func Benchstat(w io.Writer, r *Result, results []*record.Result) error {
 	var b strings.Builder
+	units := map[string]bool{}
+	for i, run := range r.Runs {
+		doc := results[i]
+		about := fmt.Sprintf("%s, %s on %s", run.ID, run.Model, strings.TrimSpace(run.Backend+" "+doc.Backend.Version))
+		if len(r.Runs) == 1 {
+			b.WriteString("# " + clean(about) + "\n")
+		} else {
+			b.WriteString("# " + letter(i) + ": " + clean(about) + "\nrun: " + clean(run.ID) + "\n")
+		}
+		fmt.Fprintf(&b, "simulated: %t\n", run.Simulated)
+		for _, f := range mustEqual(results) {
+			// What was forced into one line may not be in two tables.
+			if value := clean(f.of(doc)); f.name != "simulated" && value != "" && !slices.ContainsFunc(r.Differ, func(d Difference) bool { return d.Field == f.name }) {
+				b.WriteString(strings.ReplaceAll(f.name, " ", "-") + ": " + value + "\n")
+			}
+		}
+		for _, row := range r.Rows {
+			benchLines(&b, row, i, units)
+		}
+		for _, side := range r.Beside {
+			if side.Run == i {
+				benchLines(&b, side.Row, 0, units)
+			}
+		}
+		b.WriteString("\n")
+	}
+	for _, name := range slices.Sorted(maps.Keys(units)) {
+		if strings.Contains(name, "_tps") { // of all others benchstat takes less for better, or says nothing of it
+			b.WriteString("Unit " + name + " better=higher\n")
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// benchLines writes the passes of a row in run i.
+func benchLines(b *strings.Builder, row Row, i int, units map[string]bool) {
 	word := func(s string) string {
 		return strings.Map(func(r rune) rune {
 			if unicode.IsSpace(r) || unicode.IsControl(r) {
@@ -282,25 +377,18 @@ func Benchstat(w io.Writer, r *Result, results []*record.Result) error {
 			return r
 		}, s)
 	}
-	for i, run := range r.Runs {
-		fmt.Fprintf(&b, "run: %s\nbackend: %s\nmodel: %s\nsimulated: %t\n", clean(run.ID), clean(results[i].Backend.Name), clean(run.Model), run.Simulated)
-		for _, row := range r.Rows {
-			most := 0
-			for _, m := range row.Metrics {
-				most = max(most, len(m.Figures[i].Passes))
-			}
-			for pass := range most {
-				fmt.Fprintf(&b, "Benchmark%s 1", word(row.Key))
-				for _, m := range row.Metrics {
-					if xs := m.Figures[i].Passes; pass < len(xs) {
-						fmt.Fprintf(&b, " %s %s", strconv.FormatFloat(xs[pass], 'g', -1, 64), word(m.Name))
-					}
-				}
-				b.WriteString("\n")
+	most := 0
+	for _, m := range row.Metrics {
+		most = max(most, len(m.Figures[i].Passes))
+	}
+	for pass := range most {
+		fmt.Fprintf(b, "Benchmark%s 1", word(row.Key))
+		for _, m := range row.Metrics {
+			if xs := m.Figures[i].Passes; pass < len(xs) {
+				units[word(m.Name)] = true
+				fmt.Fprintf(b, " %s %s", strconv.FormatFloat(xs[pass], 'g', -1, 64), word(m.Name))
 			}
 		}
 		b.WriteString("\n")
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
 }

@@ -147,6 +147,9 @@ func (h *htmlPage) alike() {
 		}
 		h.close("p")
 		list(c.Differ, "Must be equal, and is not")
+		if len(c.Definitions) > 0 {
+			h.element("p", "What llama-bench measures is something else: "+strings.Join(c.Definitions, "; ")+".")
+		}
 	} else {
 		h.element("p", "Suite, mode, model and quantisation are the same in all of them.")
 	}
@@ -210,7 +213,7 @@ func (h *htmlPage) glance() {
 	h.open("thead", "role", "rowgroup")
 	h.open("tr", "role", "row")
 	h.element("th", "workload", "scope", "col", "role", "columnheader")
-	for _, f := range report.Figures(record.Row{}, report.Columns()) {
+	for _, f := range h.heads() {
 		h.element("th", headOf(f), "scope", "col", "role", "columnheader")
 	}
 	h.element("th", "passes", "scope", "col", "role", "columnheader")
@@ -240,7 +243,7 @@ func (h *htmlPage) glance() {
 			h.tags(row.Flags, common)
 			h.close("th")
 			if row.Status != string(record.OK) {
-				h.open("td", "class", "gone", "colspan", strconv.Itoa(len(report.Columns())+1), "role", "cell")
+				h.open("td", "class", "gone", "colspan", strconv.Itoa(len(h.heads())+1), "role", "cell")
 				h.text(row.Status + ": " + row.Reason)
 				h.close("td", "tr")
 				continue

@@ -62,7 +62,8 @@ type Report struct {
 	Comparison *compare.Result `json:"comparison,omitempty"`
 	Workloads  []Workload      `json:"workloads"`
 
-	asked bool // streams were asked for
+	asked       bool // streams were asked for
+	ours, bench bool // there are runs that llm-speed measured, and such of llama-bench
 }
 
 // Schema names the JSON form.
@@ -130,6 +131,10 @@ func Build(runs []Run, o Options) (*Report, error) {
 			results[i] = runs[i].Result
 		}
 		b.r.Comparison = compare.Runs(results, o.Force, nil)
+	}
+	for i := range runs {
+		b.r.ours = b.r.ours || runs[i].Result.Kind == ""
+		b.r.bench = b.r.bench || runs[i].Result.Kind == record.LlamaBench
 	}
 	if err := b.pick(); err != nil {
 		return nil, err
@@ -204,8 +209,9 @@ func (b *builder) notices() {
 		}
 		b.r.Notices = append(b.r.Notices, text+".")
 	}
+	add(report.KindNotice(record.LlamaBench), func(r *record.Result) bool { return r.Kind == record.LlamaBench })
 	add("UNFINISHED: the run still went on when this was written, or was cut off.", func(r *record.Result) bool { return r.State == record.Running })
-	add("OWN SUITE: the suite is not one of this program's own; its numbers are not comparable with those of others.", func(r *record.Result) bool { return !r.Suite.Official && !report.Simulated(r) })
+	add("OWN SUITE: the suite is not one of this program's own; its numbers are not comparable with those of others.", func(r *record.Result) bool { return !r.Suite.Official && !report.Simulated(r) && r.Kind == "" })
 }
 
 // notReached are the rows that a run was to have and has not.

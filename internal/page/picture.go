@@ -7,7 +7,6 @@ import (
 
 	"github.com/llm-speed/llm-speed/internal/chart"
 	"github.com/llm-speed/llm-speed/internal/record"
-	"github.com/llm-speed/llm-speed/internal/report"
 )
 
 // Charts lists the ids of all charts.
@@ -67,7 +66,7 @@ func (r *Report) Picture(ids []string, dark bool) (*chart.Sheet, error) {
 // table is the table at a glance as text.
 func (r *Report) table() [][]string {
 	head := []string{""}
-	for _, f := range report.Figures(record.Row{}, report.Columns()) {
+	for _, f := range r.heads() {
 		head = append(head, headOf(f))
 	}
 	table := [][]string{head}

@@ -46,7 +46,7 @@ func (r *Report) Markdown(w io.Writer) error {
 	}
 	b.WriteString("## At a glance\n\n")
 	heads := []string{"row"}
-	for _, f := range report.Figures(record.Row{}, report.Columns()) {
+	for _, f := range r.heads() {
 		heads = append(heads, f.Title)
 	}
 	line(heads...)

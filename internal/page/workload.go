@@ -89,7 +89,7 @@ func (b *builder) workload(g group) Workload {
 		for i, rows := range g.rows {
 			for _, r := range rows {
 				if r.Key == key {
-					w.Rows = append(w.Rows, rowOf(i, r))
+					w.Rows = append(w.Rows, b.rowOf(i, r))
 				}
 			}
 		}
@@ -114,7 +114,7 @@ func (b *builder) workload(g group) Workload {
 	return w
 }
 
-func rowOf(run int, r *record.Row) Row {
+func (b *builder) rowOf(run int, r *record.Row) Row {
 	out := Row{
 		Run: run, Key: r.Key, Point: report.PointText(r.Point), Status: string(r.Status), Reason: r.Reason, Rankable: r.Rankable, Passes: r.Passes, Requests: r.Requests,
 		Counted: report.Counted(*r), Flags: []string{}, Headline: []report.Figure{}, Figures: []report.Figure{},
@@ -127,7 +127,7 @@ func rowOf(run int, r *record.Row) Row {
 	if r.Status != record.OK {
 		return out
 	}
-	out.Headline, out.details = report.Figures(*r, report.Columns()), report.Details(*r)
+	out.Headline, out.details = b.r.headline(r), report.Details(*r)
 	// What the suite wants shown comes first, then all else that is known.
 	out.Figures = report.Figures(*r, append(slices.Clone(r.Reports), report.FigureNames(*r)...))
 	return out

@@ -16,11 +16,12 @@ const Schema = "llm-speed/result/v1"
 // Result is one run.
 type Result struct {
 	Schema      string          `json:"schema" jsonschema:"const=llm-speed/result/v1"`
+	Kind        Kind            `json:"kind,omitempty" jsonschema:"enum=llama-bench"` // absent: measured by llm-speed; else by another program, by other definitions
 	RunID       string          `json:"run_id"`
 	StartedAt   time.Time       `json:"started_at"`
 	FinishedAt  *time.Time      `json:"finished_at"` // null while it runs and where it was cut off
 	State       State           `json:"state" jsonschema:"enum=running,enum=complete,enum=partial"`
-	Mode        string          `json:"mode" jsonschema:"enum=full,enum=quick"`
+	Mode        string          `json:"mode" jsonschema:"enum=full,enum=quick,enum="` // empty where another program measured
 	Client      Client          `json:"client"`
 	Suite       Suite           `json:"suite"`
 	Seed        string          `json:"seed"` // 16 hex digits; --seed with it gives the same prompts to the byte
@@ -40,6 +41,13 @@ type Result struct {
 	Raw         []RawFile       `json:"raw_timings"` // files beside this document
 	Reasons     Reasons         `json:"reasons,omitempty"`
 }
+
+// Kind says whose figures a document holds.
+type Kind string
+
+// LlamaBench is the kind of runs made of what llama-bench wrote. They have rows by its tests, figures under names of their
+// own, and none of ours.
+const LlamaBench Kind = "llama-bench"
 
 // State says how far a run came.
 type State string
@@ -78,8 +86,8 @@ type Backend struct {
 	Name     string            `json:"name"`
 	Version  string            `json:"version"`
 	Build    string            `json:"build"`
-	Attached bool              `json:"attached"` // it ran before us
-	URLKind  string            `json:"url_kind" jsonschema:"enum=loopback,enum=lan,enum=remote"`
+	Attached bool              `json:"attached"`                                                       // it ran before us
+	URLKind  string            `json:"url_kind" jsonschema:"enum=loopback,enum=lan,enum=remote,enum="` // empty where no server was asked
 	Caps     []string          `json:"caps"`
 	Options  map[string]string `json:"options,omitempty"` // as the user set them; no keys, no paths
 	Metadata map[string]string `json:"metadata,omitempty"`
@@ -219,21 +227,22 @@ type Row struct {
 
 	Pauses          *Pauses            `json:"pauses,omitempty"` // waits for rate limits, and what was sent again
 	Passes          int                `json:"passes"`
-	Requests        int                `json:"requests"`             // timed requests over all passes
-	CV              map[string]float64 `json:"cv"`                   // coefficient of variation over passes, by metric; null with one pass
-	CI95            map[string]CI      `json:"ci95"`                 // 95 % interval over passes, by metric; null with one pass
-	TokensPerEvent  *float64           `json:"tokens_per_event"`     //
-	TokensHow       string             `json:"n_i"`                  // "stated", "one a token" or "estimated": how tokens were put on events
-	CountProvenance string             `json:"count_provenance"`     // worst of the row: A to E
-	Cold            string             `json:"cold"`                 // "proved", "assumed", "broken", or "reuse" where reuse is the point
-	Flags           []Flag             `json:"flags"`                //
-	Server          *Server            `json:"server"`               // the server's own figures
-	Energy          *Energy            `json:"energy"`               // experimental, and off the ranking
-	Samples         []Sample           `json:"samples"`              // one a timed request
-	Batches         []Batch            `json:"batches,omitempty"`    // one a barrier release
-	ColdProbe       *Probe             `json:"cold_probe,omitempty"` // what an estimated prefill rate was taken against
-	Metrics         map[string]Metric  `json:"metrics,omitempty"`    // what the suite declares
-	Reports         []string           `json:"reports"`              // which fields the suite wants shown, in order
+	Requests        int                `json:"requests"`              // timed requests over all passes
+	CV              map[string]float64 `json:"cv"`                    // coefficient of variation over passes, by metric; null with one pass
+	CI95            map[string]CI      `json:"ci95"`                  // 95 % interval over passes, by metric; null with one pass
+	TokensPerEvent  *float64           `json:"tokens_per_event"`      //
+	TokensHow       string             `json:"n_i"`                   // "stated", "one a token" or "estimated": how tokens were put on events
+	CountProvenance string             `json:"count_provenance"`      // worst of the row: A to E
+	Cold            string             `json:"cold"`                  // "proved", "assumed", "broken", or "reuse" where reuse is the point
+	Flags           []Flag             `json:"flags"`                 //
+	Server          *Server            `json:"server"`                // the server's own figures
+	Energy          *Energy            `json:"energy"`                // experimental, and off the ranking
+	Samples         []Sample           `json:"samples"`               // one a timed request
+	Batches         []Batch            `json:"batches,omitempty"`     // one a barrier release
+	ColdProbe       *Probe             `json:"cold_probe,omitempty"`  // what an estimated prefill rate was taken against
+	Metrics         map[string]Metric  `json:"metrics,omitempty"`     // what the suite declares
+	Reports         []string           `json:"reports"`               // which fields the suite wants shown, in order
+	LlamaBench      json.RawMessage    `json:"llama_bench,omitempty"` // the test as llama-bench wrote it, without folders
 	Reasons         Reasons            `json:"reasons,omitempty"`
 }
 

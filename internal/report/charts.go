@@ -92,7 +92,7 @@ func bars(p *page, g glyphs, name string, rows []record.Row) {
 		}
 		head := "  " + padRight(g.plain(cut(PointText(row.Point), label)), label) + "  "
 		bar := padRight(g.bar(share, room), room)
-		p.line(plain, "%s%s  %s", head, p.style.paint(cyan, bar), g.plain(cut(text, p.style.width()-runes(head)-room-4)))
+		p.painted(strings.TrimRight(printable(head)+p.style.paint(cyan, bar)+"  "+printable(g.plain(cut(text, p.style.width()-runes(head)-room-4))), " "))
 	}
 }
 
@@ -132,7 +132,7 @@ func requests(p *page, g glyphs, name string, row record.Row) {
 			p.line(plain, "")
 			p.line(bold, "%s: requests of pass %d", name, row.Samples[0].Pass)
 		}
-		p.line(plain, "  %s  %s  %s", padRight(line.name, 6), p.style.paint(cyan, g.spark(line.values, high)), g.plain(withUnit(low, line.unit)+" to "+withUnit(high, line.unit)))
+		p.painted("  " + padRight(printable(line.name), 6) + "  " + p.style.paint(cyan, g.spark(line.values, high)) + "  " + printable(g.plain(withUnit(low, line.unit)+" to "+withUnit(high, line.unit))))
 	}
 }
 

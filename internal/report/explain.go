@@ -31,10 +31,12 @@ func Explain(w io.Writer, r *record.Result, row, metric string, load Loader, sty
 	p := &page{w: w, style: style}
 	banner(p, r)
 	p.line(bold, "%s %s", v.Key, v.Workload)
-	p.packed(plain, "run      ", facts(r.RunID, join(" ", r.Suite.Name, r.Suite.Version), ShortDigest(r.Suite.Digest), "seed "+r.Seed), separator)
+	p.packed(plain, "run      ", facts(r.RunID, join(" ", r.Suite.Name, r.Suite.Version), ShortDigest(r.Suite.Digest), strings.TrimSuffix("seed "+r.Seed, "seed ")), separator)
 	p.packed(plain, "on       ", facts(backendText(r.Backend), modelText(r.Model)), separator)
 	p.wrapped(plain, "status   ", join(": ", string(v.Status), v.Reason))
-	if v.Status == record.OK {
+	if v.LlamaBench != nil {
+		p.wrapped(plain, "repeated ", Count(v.Passes, "time")+", by llama-bench")
+	} else if v.Status == record.OK {
 		p.packed(plain, "counts   ", facts("provenance "+provenanceText(v.CountProvenance), tokensHow(v.TokensHow), coldText(v.Cold)), separator)
 		p.wrapped(plain, "passes   ", fmt.Sprintf("%d, with %s", v.Passes, Count(v.Requests, "timed request")))
 	}
@@ -47,6 +49,7 @@ func Explain(w io.Writer, r *record.Result, row, metric string, load Loader, sty
 	}
 	samples(p, v)
 	batches(p, v)
+	asWritten(p, v)
 	if len(v.Flags) > 0 {
 		p.line(plain, "")
 	}
@@ -142,7 +145,16 @@ func figure(p *page, r rowView, v value) {
 		p.wrapped(plain, "  requests ", strings.Join(values, " · "))
 	}
 	if m, ok := r.Metrics[v.Name]; ok {
-		p.wrapped(plain, "  formula  ", "recorded by the suite's program with w.record, "+strconv.Itoa(m.N)+" values; each statistic over the values of a pass, then median over passes")
+		made, then := "recorded by the suite's program with w.record, ", "each statistic over the values of a pass, then median over passes"
+		if r.LlamaBench != nil {
+			made, then = "(n_prompt + n_gen) / samples_ns of each repetition, as llama-bench defines it; ", "each statistic over all repetitions"
+		}
+		p.wrapped(plain, "  formula  ", made+strconv.Itoa(m.N)+" values; "+then)
+		if r.LlamaBench != nil {
+			for _, text := range BenchDefinitions() {
+				p.wrapped(plain, "  not ours ", text)
+			}
+		}
 		for i, pass := range m.Values {
 			var values []string
 			for _, x := range pass {

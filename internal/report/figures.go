@@ -117,6 +117,9 @@ type Fact struct {
 
 // Facts say what was measured on what. What is not known is not among them, but for the machine, which says why.
 func Facts(r *record.Result) []Fact {
+	if r.Kind == record.LlamaBench {
+		return append([]Fact{{"measured by", "llama-bench"}, {"model", modelText(r.Model)}}, benchFacts(r)...)
+	}
 	machine := machineText(r)
 	if why := r.Reasons["fingerprint"]; machine == "" && why != "" {
 		machine = "not known: " + why

@@ -26,6 +26,8 @@ func FlagText(name string) string {
 		{"truncated_context", "the server cut the prompt"},
 		{"server_queued", "the server let requests wait before it worked on them"},
 		{"errors", "some requests failed"},
+		{llamaBenchFlag, "figures of llama-bench, by its own definitions: never ranked, and not to be compared with llm-speed's"},
+		{"figures_disagree", "an average in the file does not follow from the times in it; shown is what the times give"},
 	} {
 		if f.name == name {
 			return f.text

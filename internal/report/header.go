@@ -16,6 +16,13 @@ func banner(p *page, r *record.Result) {
 	if simulated(r) {
 		p.wrapped(yellow, "", "SIMULATED: these are numbers of the built-in simulator. They say nothing about any real model or machine.")
 	}
+	if notice := KindNotice(r.Kind); notice != "" {
+		p.wrapped(yellow, "", notice)
+		if r.State != record.Complete {
+			p.wrapped(yellow, "", "PARTIAL: the file that it was imported from was cut off.")
+		}
+		return
+	}
 	switch r.State {
 	case record.Partial:
 		p.wrapped(yellow, "", "PARTIAL: the run was stopped before its end. To go on: llm-speed bench --resume "+r.RunID)
@@ -243,7 +250,7 @@ func flags(p *page, r *record.Result) {
 		if len(g.rows) > 1 && len(g.rows) >= marked {
 			rows = "all rows"
 		}
-		if name == "simulated" || name == "quick" {
+		if name == "simulated" || name == "quick" || name == llamaBenchFlag {
 			continue // the banner says it
 		}
 		text := FlagText(name)

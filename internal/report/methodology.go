@@ -36,6 +36,9 @@ func section(name string) string {
 
 // see is where a row's figure is explained: the page and its section.
 func (r rowView) see(name string) string {
+	if r.LlamaBench != nil {
+		return "docs/agreement.md#beside-llama-bench"
+	}
 	at := section(name)
 	if _, ok := r.Relative[name]; ok && at == "" {
 		at = relativeSection

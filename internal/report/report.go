@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -55,8 +56,24 @@ func (p *page) line(color, format string, args ...any) {
 	if p.err != nil {
 		return
 	}
-	text := strings.TrimRight(fmt.Sprintf(format, args...), " ")
-	_, p.err = io.WriteString(p.w, p.style.paint(color, text)+"\n")
+	p.painted(p.style.paint(color, strings.TrimRight(printable(fmt.Sprintf(format, args...)), " ")))
+}
+
+// painted writes a line that has its colours already; what is in it of a document has to be printable.
+func (p *page) painted(text string) {
+	if p.err == nil {
+		_, p.err = io.WriteString(p.w, text+"\n")
+	}
+}
+
+// printable is a text of a document without what would move a terminal's cursor, end a line, or turn the direction of writing.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 // wrapped writes text broken at spaces to the page's width: the first line after lead, the others below its end.

@@ -17,6 +17,10 @@ import (
 // it, and in words all that a reader must know before trusting a number. It fits Style.Width where that is 60 or more.
 func Table(w io.Writer, r *record.Result, style Style) error {
 	p := &page{w: w, style: style}
+	if r.Kind == record.LlamaBench {
+		benchTable(p, r)
+		return p.err
+	}
 	banner(p, r)
 	header(p, r)
 	p.line(plain, "")

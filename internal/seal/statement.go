@@ -101,14 +101,14 @@ func OpenRun(file []byte) (Envelope, Statement, error) {
 func (s Statement) Fits(result []byte) error {
 	sum := sha256.Sum256(result)
 	if hex.EncodeToString(sum[:]) != s.ResultSHA256 || int64(len(result)) != s.ResultBytes {
-		return fmt.Errorf("%w: the result is not the one that was sealed: it has %d bytes and sha256 %x, the sealed one %d and %s", ErrBad, len(result), sum, s.ResultBytes, shorten(s.ResultSHA256))
+		return fmt.Errorf("%w: the result is not the one that was sealed: it has %d bytes and sha256 %x, the sealed one %d and %s", ErrBad, len(result), sum, s.ResultBytes, Shorten(s.ResultSHA256))
 	}
 	var r sealed
 	if err := json.Unmarshal(result, &r); err != nil {
 		return fmt.Errorf("%w: the sealed result can't be read: %w", ErrBad, err)
 	}
 	if (sealed{s.ResultSchema, s.RunID, s.State, r.FP}) != r {
-		return fmt.Errorf("%w: its statement is about run %q (%s), the result is run %q (%s)", ErrBad, shorten(s.RunID), shorten(s.State), shorten(r.RunID), shorten(r.State))
+		return fmt.Errorf("%w: its statement is about run %q (%s), the result is run %q (%s)", ErrBad, Shorten(s.RunID), Shorten(s.State), Shorten(r.RunID), Shorten(r.State))
 	}
 	return CheckCommit(r.FP, s.FPSalt, s.FPCommit)
 }

@@ -2,6 +2,7 @@ package seal
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -34,6 +35,47 @@ func TestCheck(t *testing.T) {
 	}
 	if err := Check([]byte(strings.Repeat("[", 5_000_000)), Limits{Bytes: 1 << 30}); err == nil {
 		t.Error("five million brackets")
+	}
+}
+
+// TestCheckFree: what another program wrote may be as it likes, and what follows it may not.
+func TestCheckFree(t *testing.T) {
+	limits := Limits{Depth: 3, Floats: true, Free: "extra"}
+	many := `{"k0":0`
+	for i := 1; i < 200; i++ {
+		many += fmt.Sprintf(`,"k%d":%d.5e3`, i, i)
+	}
+	for doc, want := range map[string]string{
+		`{"extra":{"a":1,"a":2,"b":[[[[[{"c":1,"c":2}]]]]]},"d":[1]}`: "",
+		`{"extra":{"a":1},"b":{"a":1,"a":2}}`:                         `"a" stands twice`,
+		`{"extra":[[[[1]]]],"b":[[[1]]]}`:                             "deeper than 3",
+		`{"extra":1,"extra":2}`:                                       `"extra" stands twice`,
+		many + `}`:                                                    "",
+		many + `,"k7":1}`:                                             `"k7" stands twice`,
+		many + `,"k199":1}`:                                           `"k199" stands twice`,
+	} {
+		err := Check([]byte(doc), limits)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%.60s: got %v, want %q", doc, err, want)
+		}
+	}
+}
+
+// TestCheckAmount: a short text may not become much in memory.
+func TestCheckAmount(t *testing.T) {
+	limits := Limits{Values: 12, Lists: map[string]int{"rows": 3}}
+	for doc, want := range map[string]string{
+		`{"rows":[{},{},{}],"b":[1,2,3,4]}`:                       "",
+		`{"rows":[{},{},{},{}]}`:                                  "more than 3 rows",
+		`{"a":{"rows":[{},{}]},"b":{"rows":[{},{}]}}`:             "more than 3 rows",
+		`{"rows":[{"x":[1,1,1,1,1,1]}]}`:                          "",
+		`[1,1,1,1,1,1,1,1,1,1,1,1]`:                               "more than 12 values",
+		`{"a":1,"b":1,"c":1,"d":1,"e":1,"f":{"g":[{},{},{},{}]}}`: "",
+	} {
+		err := Check([]byte(doc), limits)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v, want %q", doc, err, want)
+		}
 	}
 }
 

@@ -13,7 +13,7 @@ func SchemaError(have, want string) error {
 	other, version, ok := versionOf(have)
 	switch {
 	case !ok || other != name:
-		return fmt.Errorf("schema %q, want %s", shorten(have), want)
+		return fmt.Errorf("schema %q, want %s", Shorten(have), want)
 	case version > wanted:
 		return fmt.Errorf("schema %q is of a newer llm-speed; this one reads %s: update it", have, want)
 	}
@@ -44,5 +44,5 @@ func typeError(have, want string) error {
 			return SchemaError(schema(have), schema(want))
 		}
 	}
-	return fmt.Errorf("%w: the payload's type is %q, want %s", ErrBad, shorten(have), want)
+	return fmt.Errorf("%w: the payload's type is %q, want %s", ErrBad, Shorten(have), want)
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +17,15 @@ import (
 
 // maxResult bounds a result document that is read.
 const maxResult = 256 << 20
+
+// bounds are what a result document may be. Each row and request of an empty object would take a thousand times its bytes in
+// memory.
+func bounds() seal.Limits {
+	return seal.Limits{
+		Bytes: maxResult, Depth: 64, Floats: true, Free: "extra",
+		Values: 12_000_000, Lists: map[string]int{"results": 10_000, "samples": 200_000, "batches": 200_000, "raw_timings": 400_000},
+	}
+}
 
 // ErrNotFound means that no run has the name.
 var ErrNotFound = errors.New("no such run")
@@ -170,17 +178,10 @@ func readRun(dir string) (*Saved, error) {
 }
 
 func readResult(path string) (*Saved, error) {
-	f, err := os.Open(path)
-	if err != nil {
+	data, err := ReadBounded(path, maxResult)
+	if errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("result %s: no regular file", path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxResult+1))
 	if err != nil {
 		return nil, fmt.Errorf("result %s: %w", path, err)
 	}
@@ -204,19 +205,32 @@ func Parse(data []byte) (*record.Result, error) {
 		if len(bytes.TrimSpace(data)) == 0 {
 			return nil, errors.New("the document is empty")
 		}
+		var wrong *json.SyntaxError
+		if errors.As(err, &wrong) && wrong.Offset >= int64(len(data)) {
+			return nil, errors.New("damaged: the document was cut off")
+		}
 		return nil, fmt.Errorf("damaged: %w", err)
 	}
 	if head.Schema != record.Schema {
 		return nil, seal.SchemaError(head.Schema, record.Schema)
 	}
+	// What is read twice in two ways is refused: readers of JSON don't agree on which of two equal keys counts.
+	if err := seal.Check(data, bounds()); err != nil {
+		return nil, fmt.Errorf("damaged: %w", err)
+	}
 	var res record.Result
 	if err := json.Unmarshal(data, &res); err != nil {
 		return nil, fmt.Errorf("damaged: %w", err)
 	}
+	switch res.Kind {
+	case "", record.LlamaBench:
+	default:
+		return nil, fmt.Errorf("it holds figures of %q, which this version does not know: update llm-speed", seal.Shorten(string(res.Kind)))
+	}
 	switch res.State {
 	case record.Running, record.Complete, record.Partial:
 	default:
-		return nil, fmt.Errorf("damaged: state %q", res.State)
+		return nil, fmt.Errorf("damaged: state %q", seal.Shorten(string(res.State)))
 	}
 	// encoding/json keeps a null as the text "null"; unknown is nil here.
 	for _, raw := range []*json.RawMessage{&res.Fingerprint, &res.Calibration, &res.Environment.Before, &res.Environment.After} {

@@ -100,12 +100,17 @@ func (r *Run) Save(res *record.Result) error {
 	if res.RunID != r.id {
 		return fmt.Errorf("save %s: the result is of run %q", path, res.RunID)
 	}
-	return replace(path, func(w io.Writer) error {
+	return replace(path, encode(res))
+}
+
+// encode writes a document as it stands on the disk.
+func encode(res *record.Result) func(io.Writer) error {
+	return func(w io.Writer) error {
 		enc := json.NewEncoder(w)
 		enc.SetEscapeHTML(false)
 		enc.SetIndent("", "  ")
 		return enc.Encode(res)
-	})
+	}
 }
 
 // Discard closes a run that measured nothing and removes its folder. It refuses a run that holds recordings.

@@ -223,7 +223,7 @@ func TestListShowsDamagedRuns(t *testing.T) {
 			got = append(got, e.ID[:8]+" "+string(e.Result.State))
 		}
 	}
-	want := []string{"20261124 complete", `20261123 update it`, "20261122 unexpected end of JSON input", "20261121 no result.json"}
+	want := []string{"20261124 complete", `20261123 update it`, "20261122 the document was cut off", "20261121 no result.json"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

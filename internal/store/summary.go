@@ -21,6 +21,7 @@ type Summary struct {
 	RunID     string       `json:"run_id"`
 	Started   time.Time    `json:"started_at"`
 	State     record.State `json:"state"`
+	Kind      record.Kind  `json:"kind,omitempty"` // of another program's figures; absent: llm-speed's own
 	Mode      string       `json:"mode"`
 	Suite     string       `json:"suite"`
 	Version   string       `json:"suite_version"`
@@ -128,7 +129,7 @@ func (s *Store) summary(id string, at indexed, known bool) (indexed, error) {
 
 func summarise(r *record.Result) Summary {
 	out := Summary{
-		RunID: r.RunID, Started: r.StartedAt, State: r.State, Mode: r.Mode, Suite: r.Suite.Name, Version: r.Suite.Version,
+		RunID: r.RunID, Started: r.StartedAt, State: r.State, Kind: r.Kind, Mode: r.Mode, Suite: r.Suite.Name, Version: r.Suite.Version,
 		Backend: r.Backend.Name, Model: cmp.Or(r.Model.Name, r.Model.Ref), Quant: r.Model.Quant, Rankable: r.Rankable, Workloads: []Workload{},
 	}
 	simulated := func(flags []record.Flag) bool {

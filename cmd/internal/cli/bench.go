@@ -28,7 +28,7 @@ type benchFlags struct {
 	quick, noUpload, anon, long, sandboxOff bool
 	forgetKey                               bool
 	noCharts                                bool
-	json, seed, resume                      string
+	json, seed, resume, format              string
 	repeats                                 int
 	maxTime, timeout                        time.Duration
 }
@@ -75,11 +75,13 @@ The first Ctrl-C stops the run, saves and shows what there is; the second ends i
 	f.spending.flags(fl)
 	heading(fl, "Limits", "max-time", "long", "timeout", "max-tokens-total")
 	fl.StringVar(&f.json, "json", "", "write the result document to `FILE`; - is stdout, which then holds nothing else")
+	fl.StringVar(&f.format, "format", "table", "`FORMAT` of what goes to stdout when the run ends: "+strings.Join(runFormats(), ", ")+" (docs/formats.md)")
+	choices(cmd, "format", runFormats()...)
 	fl.BoolVar(&f.noCharts, "no-charts", false, "on a terminal: only the table, without charts beneath it")
 	fl.BoolVar(&f.noUpload, "no-upload", false, "queue nothing of the result for upload")
 	fl.BoolVar(&f.anon, "anon", false, "anonymous: its fp (docs/machine.md) fits no other run, and neither does what is queued for upload")
 	fl.BoolVar(&f.forgetKey, "forget-key", false, "sign the result with a random key that is dropped: nobody can sign for it again")
-	heading(fl, "Where the result goes", "json", "no-charts", "no-upload", "anon", "forget-key", "keep-text")
+	heading(fl, "Where the result goes", "json", "format", "no-charts", "no-upload", "anon", "forget-key", "keep-text")
 	fl.BoolVar(&f.sandboxOff, "no-sandbox", false, "run the suite's programs in this process")
 	heading(fl, "Debugging", "no-sandbox")
 	return cmd
@@ -94,6 +96,12 @@ func (a *app) runBench(ctx context.Context, f benchFlags, changed func(string) b
 		return usagef("--max-time and --timeout can't be negative")
 	case changed("repeats") && f.repeats == 0:
 		return usagef("--repeats 0: want 1 or more")
+	}
+	if err := checkFormat(f.format); err != nil {
+		return err
+	}
+	if f.json == "-" && f.format != "table" && f.format != "json" {
+		return usagef("--json - and --format %s both want stdout; --json FILE writes the document beside it", f.format)
 	}
 	if err := f.target.check(); err != nil {
 		return err
@@ -187,6 +195,9 @@ func (a *app) resumed(f *benchFlags, changed func(string) bool) (*record.Result,
 		return nil, err
 	}
 	r := saved.Result
+	if r.Kind != "" {
+		return nil, fail(exitUsage, "llm-speed runs", fmt.Errorf("run %s was measured by %s, not by llm-speed: there is nothing that bench could go on with", r.RunID, r.Kind))
+	}
 	if r.State == record.Complete && len(failedRows(r)) == 0 {
 		return nil, fail(exitFailed, "llm-speed explain "+r.RunID+" ROW", fmt.Errorf("run %s is complete: there is nothing to go on with", r.RunID))
 	}

@@ -159,7 +159,7 @@ func (b *benchRun) watch() engine.Watch {
 	}
 }
 
-// show writes the result: the table, or the document where stdout is for that.
+// show writes the result: as --format says, or the document where stdout is for that.
 func (b *benchRun) show(r *record.Result) error {
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
@@ -170,13 +170,13 @@ func (b *benchRun) show(r *record.Result) error {
 		_, err := b.Stdout.Write(text)
 		return err
 	}
-	if len(r.Rows) == 0 {
+	if b.flags.format == "table" && len(r.Rows) == 0 {
 		return b.writeFile(text)
 	}
-	if err := report.Table(b.Stdout, r, b.style()); err != nil {
-		return fmt.Errorf("show the result: %w", err)
+	if err := b.writeRun(b.Stdout, r, b.flags.format); err != nil {
+		return errors.Join(err, b.writeFile(text))
 	}
-	if !b.flags.noCharts {
+	if b.flags.format == "table" && !b.flags.noCharts {
 		if err := b.charts(r); err != nil {
 			return err
 		}

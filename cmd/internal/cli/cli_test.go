@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "internal-") {
 		os.Exit(Main(OS()))
 	}
-	testscript.Main(m, map[string]func(){"llm-speed": func() { os.Exit(Main(OS())) }})
+	testscript.Main(m, map[string]func(){"llm-speed": func() { os.Exit(recorded(OS())) }})
 }
 
 // TestRealServerStories are the stories against a real llama-server with a small model of random weights.
@@ -36,9 +36,13 @@ func TestRealServerStories(t *testing.T) {
 	if err := weightstest.Write(model); err != nil {
 		t.Fatal(err)
 	}
+	outputs := hold(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/llamacpp",
 		Setup: func(e *testscript.Env) error {
+			if err := outputs.story(e); err != nil {
+				return err
+			}
 			e.Setenv("LLAMA_SERVER", server)
 			e.Setenv("MODEL", model)
 			e.Setenv("PORT", strconv.Itoa(freePort(t)))
@@ -53,9 +57,14 @@ func TestStories(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	outputs := hold(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", UpdateScripts: *updateStories,
 		Setup: func(e *testscript.Env) error {
+			if err := outputs.story(e); err != nil {
+				return err
+			}
+			e.Setenv("LLAMA_BENCH_DATA", filepath.Join(repo, "internal", "llamabench", "testdata"))
 			e.Setenv("SUITE_DATA", filepath.Join(repo, "suites", "suite-v1", "data"))
 			e.Setenv("EXAMPLES", filepath.Join(repo, "examples", "suites"))
 			return isolated(e)

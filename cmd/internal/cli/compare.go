@@ -27,7 +27,8 @@ passes of each (bench --repeats 4) are the least that can show a difference.
 
 A, B, … are ids of runs or the beginning of them, "last", "last~1" for the one before, or paths of
 results. Runs that were not measured alike (suite, mode, model, quantisation, sizes, parallelism) are
-not lined up, unless with --force; what differs stands first.
+not lined up, unless with --force; what differs stands first. Runs of llama-bench (runs import) are
+compared with each other; beside llm-speed's own --force shows their figures and no change.
 
 --fail-if exits with 1 where a change is past a limit, and where that can't be judged: 'decode_tps<-5%'
 for every row, 'W1:ttft_ms>10%' for one. A change that passes do not show is none; one with too few
@@ -83,6 +84,8 @@ func (a *app) compareRuns(refs []string, format string, force bool, failIf []str
 		a.warn("%s", line)
 	}
 	switch {
+	case len(r.Beside) > 0 && len(limits) == 0: // shown, as asked for, and no change claimed
+		return nil
 	case !compared && len(r.Differ) > 0:
 		return fail(exitFailed, "llm-speed compare --force "+strings.Join(refs, " "), errors.New("nothing was compared: the runs were not measured alike"))
 	case !compared:

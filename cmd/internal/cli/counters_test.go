@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -95,11 +96,12 @@ func TestRealCounters(t *testing.T) {
 		}
 		return r.Rows[0]
 	}
+	outputs := hold(t)
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "counters"),
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("SERVER", url)
-			return isolated(e)
+			return errors.Join(isolated(e), outputs.story(e))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			// counters FILE writes what the server has counted so far.

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -50,6 +51,7 @@ func serveOllama(t *testing.T) (url, store string) {
 func TestRealOllamaStories(t *testing.T) {
 	bin := weightstest.Ollama(t)
 	url, store := serveOllama(t)
+	outputs := hold(t)
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "ollama"),
 		Setup: func(e *testscript.Env) error {
@@ -57,7 +59,7 @@ func TestRealOllamaStories(t *testing.T) {
 			e.Setenv("SERVER", url)
 			e.Setenv("OLLAMA_MODELS", store)
 			e.Setenv("NOBODY", "127.0.0.1:"+strconv.Itoa(freePort(t)))
-			return isolated(e)
+			return errors.Join(isolated(e), outputs.story(e))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"checkollama": checkOllama},
 	})

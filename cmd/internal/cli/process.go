@@ -110,8 +110,23 @@ func prepareFile(path string) (*outFile, error) {
 	return &outFile{path, fresh}, f.Close()
 }
 
-// write replaces what is in the file.
-func (o *outFile) write(text []byte) error { return os.WriteFile(o.path, text, 0o644) }
+// write replaces what is in the file: the old content or the new is there at any moment, also with a full disk. A pipe or a
+// device is written to as it is, and so is a file in a folder where no other can be made.
+func (o *outFile) write(text []byte) error {
+	if info, err := os.Stat(o.path); err == nil && info.Mode().IsRegular() {
+		path, err := filepath.EvalSymlinks(o.path)
+		if err == nil {
+			_, err = writeWhole(path, func(w io.Writer) error {
+				_, err := w.Write(text)
+				return err
+			})
+		}
+		if !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+	}
+	return os.WriteFile(o.path, text, 0o644)
+}
 
 // drop removes the file if it was made by prepareFile and nothing was written to it.
 func (o *outFile) drop() {

@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
+	"io"
+	"os"
 	"runtime"
 
 	"github.com/llm-speed/llm-speed/internal/store"
@@ -26,5 +29,32 @@ func (a *app) load(name string) (*store.Saved, error) {
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, fail(exitUsage, "llm-speed runs", err)
 	}
-	return saved, err
+	if err != nil {
+		return nil, fail(exitFailed, otherFile(name), err)
+	}
+	return saved, nil
+}
+
+// otherFile says what to do with a file that is no result but something else that this program knows; empty where it is
+// nothing of that kind.
+func otherFile(name string) string {
+	f, err := os.Open(name)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return ""
+	}
+	head, err := io.ReadAll(io.LimitReader(f, 16<<10))
+	if err != nil {
+		return ""
+	}
+	switch {
+	case bytes.HasPrefix(head, []byte("export.json")), bytes.Contains(head, []byte(`"n_prompt"`)) && bytes.Contains(head, []byte(`"n_gen"`)):
+		return "llm-speed runs import " + name
+	case bytes.HasPrefix(head, []byte(`{"payloadType"`)):
+		return "llm-speed verify " + name
+	}
+	return ""
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/llm-speed/llm-speed/internal/report"
 	"github.com/llm-speed/llm-speed/internal/seal"
-	"github.com/llm-speed/llm-speed/internal/store"
 )
 
 func (a *app) runsExport() *cobra.Command {
@@ -89,72 +88,16 @@ func writeWhole(path string, write func(io.Writer) error) (size int64, err error
 			_ = os.Remove(f.Name())
 		}
 	}()
+	mode := os.FileMode(0o644)
+	if old, err := os.Stat(path); err == nil {
+		mode = old.Mode().Perm()
+	}
 	err = write(f)
 	if info, statErr := f.Stat(); statErr == nil {
 		size = info.Size()
 	}
-	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
 		return size, err
 	}
 	return size, os.Rename(f.Name(), path)
-}
-
-func (a *app) runsImport() *cobra.Command {
-	return &cobra.Command{
-		Use: "import FILE", Short: "Take runs from a file that runs export wrote",
-		Long: `Take the runs of a file that runs export wrote. All of it is checked first: its hashes, its seals, its
-names; nothing is taken of a file with a bit that was changed. Runs are marked as imported. One that is
-here already stays; where another run has its id nothing is taken. - is stdin.`,
-		Example: `  llm-speed runs import run.tar`,
-		Args:    between(1, 1),
-		RunE:    func(_ *cobra.Command, args []string) error { return a.importRuns(args[0]) },
-	}
-}
-
-func (a *app) importRuns(name string) error {
-	st, err := a.store()
-	if err != nil {
-		return err
-	}
-	from := a.Stdin
-	if name != "-" {
-		info, err := os.Stat(name)
-		if err != nil {
-			return fail(exitUsage, "", err)
-		}
-		if !info.Mode().IsRegular() {
-			return usagef("%s is no regular file", name)
-		}
-		f, err := os.Open(name)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		from = f
-	}
-	list, err := st.Import(from)
-	for _, in := range list {
-		if in.Result == nil {
-			continue
-		}
-		line := "imported " + in.RunID
-		if in.Known {
-			line = in.RunID + " is here already, to the byte"
-		}
-		if in.Seal != "" {
-			line += ", sealed " + in.Seal
-		} else {
-			line += ", without a seal"
-		}
-		a.errf("%s\n", line)
-	}
-	switch {
-	case errors.Is(err, store.ErrConflict):
-		return fail(exitUsage, "", fmt.Errorf("%s: %w", name, err))
-	case errors.Is(err, seal.ErrBad):
-		return fail(exitVerify, "", fmt.Errorf("%s: %w", name, err))
-	case err != nil:
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return nil
 }

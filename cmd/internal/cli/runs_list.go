@@ -49,9 +49,12 @@ zone), or an age: 90m, 12h, 7d, 2w.`,
 type runFilter struct{ backend, model, workload, since, until string }
 
 // listedRun is a run in the JSON list.
-type listedRun struct {
-	store.Summary
-	Damaged string `json:"damaged,omitempty"` // why it can't be read
+type listedRun struct{ store.Summary }
+
+// damagedRun is one in the JSON list whose document can't be read.
+type damagedRun struct {
+	RunID   string `json:"run_id"`
+	Damaged string `json:"damaged"` // why it can't be read
 }
 
 func (a *app) listRuns(f runFilter, asJSON bool) error {
@@ -71,9 +74,9 @@ func (a *app) listRuns(f runFilter, asJSON bool) error {
 	if asJSON {
 		lines := make([]json.RawMessage, len(shown))
 		for i, l := range shown {
-			var line any = listedRun{Summary: l.Summary}
+			var line any = listedRun{l.Summary}
 			if l.Err != nil {
-				line = map[string]string{"run_id": l.ID, "damaged": l.Err.Error()}
+				line = damagedRun{l.ID, l.Err.Error()}
 			}
 			if lines[i], err = json.Marshal(line); err != nil {
 				return fmt.Errorf("encode run %s: %w", l.ID, err)
@@ -111,7 +114,7 @@ func runTable(runs []store.Listed) string {
 			rows += " · imported"
 		}
 		lines = append(lines, []string{
-			l.ID, s.Started.UTC().Format(shownTime), string(s.State), s.Mode, s.Suite, s.Backend, orElse(strings.Join(nonEmpty(s.Model, s.Quant), " "), "-"), rows,
+			l.ID, s.Started.UTC().Format(shownTime), string(s.State), orElse(s.Mode, "-"), s.Suite, s.Backend, orElse(strings.Join(nonEmpty(s.Model, s.Quant), " "), "-"), rows,
 		})
 	}
 	return aligned(lines)

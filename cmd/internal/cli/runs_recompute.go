@@ -14,6 +14,7 @@ import (
 
 	"github.com/llm-speed/llm-speed/drivers/all"
 	"github.com/llm-speed/llm-speed/engine"
+	"github.com/llm-speed/llm-speed/internal/llamabench"
 	"github.com/llm-speed/llm-speed/internal/record"
 	"github.com/llm-speed/llm-speed/internal/report"
 	"github.com/llm-speed/llm-speed/internal/suite"
@@ -46,6 +47,9 @@ It exits with 5 where a figure is another, or where a row can't be computed.`,
 				return err
 			}
 			doc := saved.Result
+			if doc.Kind == record.LlamaBench {
+				return a.recomputeBench(doc, asJSON)
+			}
 			decode := all.Decoder(doc.Backend.Name)
 			if decode == nil {
 				return fail(exitVerify, "", fmt.Errorf("this version has no driver %q that could read the recordings", doc.Backend.Name))
@@ -63,6 +67,24 @@ It exits with 5 where a figure is another, or where a row can't be computed.`,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// recomputeBench computes the rows of a run of llama-bench again, from the times of the repetitions in its document.
+func (a *app) recomputeBench(doc *record.Result, asJSON bool) error {
+	rows, err := llamabench.Again(doc)
+	if err != nil {
+		return fail(exitVerify, "", fmt.Errorf("run %s of llama-bench: %w", doc.RunID, err))
+	}
+	out := make([]recomputed, len(rows))
+	for i := range rows {
+		if out[i], err = compareRow(&doc.Rows[i], engine.Recomputed{Row: rows[i]}); err != nil {
+			return err
+		}
+		if out[i].Same {
+			out[i].Reason = "the same, from " + report.Count(doc.Rows[i].Passes, "time") + " of llama-bench; there are no recordings"
+		}
+	}
+	return a.showRecomputed(doc, out, true, asJSON)
 }
 
 // suiteOf is the suite that a run was made with, where it is here to the byte; else nil.
@@ -207,7 +229,11 @@ func (a *app) showRecomputed(doc *record.Result, rows []recomputed, ratios, asJS
 		return fail(exitVerify, "", fmt.Errorf("%d of %s of run %s could not be had again from the recordings", len(rows)-same, report.Count(len(rows), "row"), doc.RunID))
 	}
 	if !asJSON {
-		a.outf("run %s: all figures are those of its recordings, %s and %s\n", doc.RunID, report.Count(len(rows), "row"), report.Count(requests, "request"))
+		from := "recordings"
+		if doc.Kind != "" {
+			from = "times"
+		}
+		a.outf("run %s: all figures are those of its "+from+", %s and %s\n", doc.RunID, report.Count(len(rows), "row"), report.Count(requests, "request"))
 	}
 	return nil
 }

@@ -14,20 +14,36 @@ import (
 )
 
 func (a *app) runsShow() *cobra.Command {
-	return &cobra.Command{
-		Use: "show RUN|FILE", Short: "Show the table of a run",
-		Long: `Show the table of a run. RUN is a run's id or the beginning of it, "last", "last~1" for the one
-before, or the path of a result.`,
-		Example: "  llm-speed runs show last\n  llm-speed runs show last~1",
-		Args:    between(1, 1),
+	var format string
+	cmd := &cobra.Command{
+		Use: "show RUN|FILE", Short: "Show the table of a run, or write it for other programs",
+		Long: `Show the table of a run, or write it for other programs: docs/formats.md describes the formats. RUN
+is a run's id or the beginning of it, "last", "last~1" for the one before, or the path of a result.`,
+		Example: `  llm-speed runs show last
+  llm-speed runs show last --format jsonl | jq .figures.decode_tps.value
+  llm-speed runs show last --format openmetrics`,
+		Args: between(1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if err := checkFormat(format); err != nil {
+				return err
+			}
 			saved, err := a.load(args[0])
 			if err != nil {
 				return err
 			}
-			return report.Table(a.Stdout, saved.Result, a.style())
+			if format == "json" { // as it is on the disk, to the byte
+				text, err := saved.Document()
+				if err == nil {
+					_, err = a.Stdout.Write(text)
+				}
+				return err
+			}
+			return a.writeRun(a.Stdout, saved.Result, format)
 		},
 	}
+	cmd.Flags().StringVar(&format, "format", "table", "`FORMAT`: "+strings.Join(runFormats(), ", "))
+	choices(cmd, "format", runFormats()...)
+	return cmd
 }
 
 func (a *app) runsRemove() *cobra.Command {

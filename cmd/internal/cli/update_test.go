@@ -37,6 +37,7 @@ func TestUpdateStories(t *testing.T) {
 		t.Fatal(err)
 	}
 	cosign := cosignBinary()
+	outputs := hold(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/update",
 		Condition: func(cond string) (bool, error) {
@@ -61,7 +62,7 @@ func TestUpdateStories(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(e.WorkDir, "key.pub"), pub, 0o600); err != nil {
 				return err
 			}
-			return isolated(e)
+			return errors.Join(isolated(e), outputs.story(e))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			// publish VERSION STATUS@SUITE@REVISION…: puts up archives, a manifest and its bundle.

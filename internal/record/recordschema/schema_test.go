@@ -115,6 +115,7 @@ func full(t *testing.T) *record.Result {
 	fill(t, reflect.ValueOf(&r).Elem())
 	r.Model.Digest = "sha256:" + strings.Repeat("0a", 32)
 	r.Model.PrefixDigest = r.Model.Digest
+	r.Kind = record.LlamaBench
 	r.Schema, r.State, r.Mode, r.Backend.URLKind = record.Schema, record.Complete, "full", "loopback"
 	for i := range r.Rows {
 		r.Rows[i].Status, r.Rows[i].PrefillHow = record.OK, "server"
@@ -169,6 +170,7 @@ func TestWrongDocumentsAreNot(t *testing.T) {
 		"missing results":                func(d map[string]any) { delete(d, "results") },
 		"unknown field":                  func(d map[string]any) { d["score"] = 1 },
 		"a time that is none":            func(d map[string]any) { d["started_at"] = "yesterday" },
+		"an unknown kind":                func(d map[string]any) { d["kind"] = "guess" },
 		"unknown status of a row":        func(d map[string]any) { row(d)["status"] = "great" },
 		"missing ttft_ms of a row":       func(d map[string]any) { delete(row(d), "ttft_ms") },
 		"ttft_ms in words":               func(d map[string]any) { row(d)["ttft_ms"] = "12 ms" },

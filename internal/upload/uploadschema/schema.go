@@ -15,5 +15,9 @@ import (
 //
 // All fields are required; pointers may be null, lists and maps may not.
 func JSONSchema(source string) ([]byte, error) {
-	return recordschema.Of(recordschema.Document{Type: reflect.TypeFor[upload.Body](), ID: "urn:llm-speed:upload:v1", Title: "What an llm-speed upload document signs", Schema: upload.Schema}, source)
+	d := recordschema.Document{Types: []reflect.Type{reflect.TypeFor[upload.Body]()}, ID: "urn:llm-speed:upload:v1", Title: "What an llm-speed upload document signs", Schema: upload.Schema, Filled: true}
+	if source != "" {
+		d.Sources = map[string]string{d.Types[0].PkgPath(): source}
+	}
+	return d.JSONSchema()
 }
