@@ -76,7 +76,7 @@ The first Ctrl-C stops the run, saves and shows what there is; the second ends i
 	heading(fl, "Limits", "max-time", "long", "timeout", "max-tokens-total")
 	fl.StringVar(&f.json, "json", "", "write the result document to `FILE`; - is stdout, which then holds nothing else")
 	fl.StringVar(&f.format, "format", "table", "`FORMAT` of what goes to stdout when the run ends: "+strings.Join(runFormats(), ", ")+" (docs/formats.md)")
-	choices(cmd, "format", runFormats()...)
+	choices(cmd, runFormats())
 	fl.BoolVar(&f.noCharts, "no-charts", false, "on a terminal: only the table, without charts beneath it")
 	fl.BoolVar(&f.noUpload, "no-upload", false, "queue nothing of the result for upload")
 	fl.BoolVar(&f.anon, "anon", false, "anonymous: its fp (docs/machine.md) fits no other run, and neither does what is queued for upload")

@@ -43,7 +43,7 @@ passes for a test counts as it stands.`,
 	cmd.Flags().StringVar(&format, "format", "table", "`FORMAT`: table, md, csv, json, or benchstat (for golang.org/x/perf: benchstat -col run FILE)")
 	cmd.Flags().BoolVar(&force, "force", false, "line up rows that were not measured alike too")
 	cmd.Flags().StringArrayVar(&failIf, "fail-if", nil, "exit with 1 where a change is past `LIMIT`, as 'decode_tps<-5%'; may be given more than once")
-	choices(cmd, "format", compareFormats()...)
+	choices(cmd, compareFormats())
 	return cmd
 }
 

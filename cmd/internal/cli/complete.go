@@ -56,9 +56,9 @@ func (a *app) sources() map[string]source {
 	}
 }
 
-// choices lists the values that a flag takes.
-func choices(cmd *cobra.Command, flag string, values ...string) {
-	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // the tests ask for it
+// choices lists the values that --format takes.
+func choices(cmd *cobra.Command, values []string) {
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // the tests ask for it
 }
 
 // completions gives every argument and flag of the commands below root its source.

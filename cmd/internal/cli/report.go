@@ -56,7 +56,7 @@ The format follows from the name of -o: .html, .md, .csv, .json, .svg or .png.`,
 	fl.StringSliceVar(&f.charts, "chart", nil, "svg and png: only these charts, `ID,...`")
 	fl.BoolVar(&f.dark, "dark", false, "png: light on dark")
 	fl.BoolVar(&f.force, "force", false, "let runs share charts that were not measured alike too")
-	choices(cmd, "format", reportFormats()...)
+	choices(cmd, reportFormats())
 	return cmd
 }
 

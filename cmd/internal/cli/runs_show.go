@@ -42,7 +42,7 @@ is a run's id or the beginning of it, "last", "last~1" for the one before, or th
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", "table", "`FORMAT`: "+strings.Join(runFormats(), ", "))
-	choices(cmd, "format", runFormats()...)
+	choices(cmd, runFormats())
 	return cmd
 }
 

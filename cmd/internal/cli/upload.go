@@ -157,12 +157,11 @@ func (a *app) documentOf(st *store.Store, id string, r *record.Result, imported 
 		if err != nil {
 			return m, false, err
 		}
-		file, err := read(store.SealFile)
-		if err != nil {
-			return m, false, nil // never sealed, or not readable: the run's own key
-		}
-		if e, _, err := seal.OpenRun(file); err == nil && e.Public() != m.Key.Public() {
-			return seal.Forgotten(), true, nil
+		// Never sealed, or not readable: the run's own key.
+		if file, err := read(store.SealFile); err == nil {
+			if e, _, err := seal.OpenRun(file); err == nil && e.Public() != m.Key.Public() {
+				return seal.Forgotten(), true, nil
+			}
 		}
 		return m, false, nil
 	}
