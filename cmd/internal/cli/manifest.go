@@ -17,7 +17,10 @@ import (
 )
 
 func (a *app) manifestCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "manifest", Short: "Check, renew and verify a manifest of suites", Args: cobra.ArbitraryArgs, RunE: group}
+	cmd := &cobra.Command{
+		Use: "manifest", Short: "Check, renew and verify a manifest of suites", Args: cobra.ArbitraryArgs, RunE: group,
+		Example: "  llm-speed manifest check manifest.jsonnet\n  llm-speed manifest verify manifest.jsonnet manifest.jsonnet" + manifest.BundleSuffix,
+	}
 	var t trust
 	var expired bool
 	verify := &cobra.Command{

@@ -186,7 +186,7 @@ func (a *app) showSuite(s *suite.Suite, official bool) error {
 
 func (a *app) suiteRemove() *cobra.Command {
 	return &cobra.Command{
-		Use: "rm NAME@VERSION", Short: "Remove an installed suite", Args: between(1, 1),
+		Use: "rm NAME@VERSION", Short: "Remove an installed suite", Args: between(1, 1), Example: "  llm-speed suite rm suite-v2@2.0.0",
 		Long: "Remove an installed version of a suite. Built-in ones stay; self-update brings a removed one back while its manifest lists it\nas current.",
 		RunE: func(_ *cobra.Command, args []string) error {
 			name, version, ok := strings.Cut(args[0], "@")
