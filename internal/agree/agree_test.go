@@ -12,6 +12,7 @@ import (
 	"github.com/llm-speed/llm-speed/drivers"
 	simdriver "github.com/llm-speed/llm-speed/drivers/sim"
 	"github.com/llm-speed/llm-speed/internal/clock"
+	"github.com/llm-speed/llm-speed/internal/measure"
 	"github.com/llm-speed/llm-speed/internal/sim"
 )
 
@@ -111,8 +112,9 @@ func TestVerdicts(t *testing.T) {
 			}
 			// The machine that the tests run on may be busy: rates have their own test, against the real server.
 			for _, name := range []string{nameDecode, namePrefill, namePrefillSame} {
-				if said[name] == "over" && want[name] == "ok" {
-					t.Logf("%s is over its limit: is this machine busy?", name)
+				unsteady := said[name] == "null" && strings.Contains(why[name], measure.Unsteady)
+				if (said[name] == "over" || unsteady) && want[name] == "ok" {
+					t.Logf("%s is over its limit, or not known: is this machine busy? %s", name, why[name])
 					said[name] = "ok"
 				}
 			}

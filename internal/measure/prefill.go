@@ -74,6 +74,9 @@ const (
 	maxPrefillNoise = 0.05
 )
 
+// Unsteady is in the reason of an estimate that is none because probes alike took unlike times.
+const Unsteady = "what prefill takes can't be told from what the path does"
+
 // Probe is the short cold prompt that an estimated prefill rate is taken against (section 3): its tokens, and of the requests
 // that were made of such a prompt the median TTFT and by how much the latest was later than the first.
 type Probe struct {
@@ -96,7 +99,7 @@ func PrefillByClient(p int, ttft time.Duration, probe Probe) Value {
 	case float64(d) < minPrefillShare*float64(ttft):
 		return Unknown("TTFT of %d and of %d tokens differ by %.3g %%, less than 20: prefill does not show", p, p0, 100*float64(d)/float64(ttft))
 	case float64(probe.Noise) > maxPrefillNoise*float64(d):
-		return Unknown("TTFT of %d and of %d tokens differ by %.3g ms, and that of the short ones alone by %.3g ms: what prefill takes can't be told from what the path does", p, p0, ms(d), ms(probe.Noise))
+		return Unknown("TTFT of %d and of %d tokens differ by %.3g ms, and that of the short ones alone by %.3g ms: "+Unsteady, p, p0, ms(d), ms(probe.Noise))
 	}
 	return per(float64(p-p0), d)
 }

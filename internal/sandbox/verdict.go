@@ -32,6 +32,9 @@ func (w *worker) verdict(ended, broken error) error {
 	switch {
 	case w.over.seen(), has("out of memory", "cannot allocate memory", "failed to reserve", "failed to allocate", "newosproc", "pthread_create failed"):
 		return &LimitError{"memory", fmt.Sprintf("it wanted more than %d MiB", maxMemory>>20)}
+	case strings.HasPrefix(strings.TrimSpace(said), "SIGSEGV: "), has("unexpected signal during runtime execution"):
+		// Programs have no pointers: it is the runtime that got no memory where it can't say so.
+		return &LimitError{"memory", fmt.Sprintf("its worker could get no more within %d MiB", maxMemory>>20)}
 	case has("stack overflow", "stack exceeds"):
 		return &LimitError{"stack", "something in it nests too deeply"}
 	case killedForCPU(ended):
