@@ -20,7 +20,8 @@ type feature struct {
 
 // The features, in the order in which they are given up when a refusal names none.
 const (
-	ignoreEOS = iota
+	ignoreEOS   = iota
+	llamaFields // cache_prompt and others of llama.cpp's; off for other servers
 	eachUsage
 	includeUsage
 	seed
@@ -32,12 +33,13 @@ type dialect struct {
 	kind     string // of server
 	chat     bool
 	maxKey   string
-	features [5]feature
+	features [6]feature
 }
 
 func newDialect(kind string, chat bool) dialect {
-	return dialect{kind: kind, chat: chat, maxKey: "max_tokens", features: [5]feature{
+	return dialect{kind: kind, chat: chat, maxKey: "max_tokens", features: [6]feature{
 		ignoreEOS:    {"ignore_eos", []string{"ignore_eos"}, true},
+		llamaFields:  {"cache_prompt", []string{"cache_prompt", "timings_per_token", "id_slot"}, kind == llamaCpp || kind == simSrv},
 		eachUsage:    {"continuous_usage_stats", []string{"continuous_usage_stats"}, kind == vLLM || kind == sgLang || kind == simSrv},
 		includeUsage: {"include_usage", []string{"stream_options", "include_usage"}, true},
 		seed:         {"seed", []string{"seed"}, true},
@@ -110,14 +112,14 @@ func (d *dialect) extra(slots int, r drivers.Request) map[string]any {
 	if d.features[ignoreEOS].on {
 		extra["ignore_eos"] = true
 	}
-	switch d.kind {
-	case llamaCpp, simSrv:
+	switch {
+	case d.features[llamaFields].on:
 		extra["cache_prompt"] = r.Reuse
 		extra["timings_per_token"] = true // running counts: how many tokens each event holds
 		if r.Slot >= 0 && slots > 0 {
 			extra["id_slot"] = r.Slot % slots
 		}
-	case vLLM, sgLang:
+	case d.kind == vLLM, d.kind == sgLang:
 		extra["top_p"] = 1 // else the model's generation_config.json decides
 	}
 	if d.chat && d.kind != "" && (r.Reasoning == "on" || r.Reasoning == "off") {

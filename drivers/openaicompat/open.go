@@ -71,7 +71,7 @@ func (s *session) open(ctx context.Context, c drivers.Config, endpoint string, c
 		CacheBlock: 1,
 		Simulated:  s.kind == simSrv,
 		IgnoresEOS: honoured,
-		ColdAsked:  s.kind == llamaCpp || s.kind == simSrv,
+		ColdAsked:  s.dialect.features[llamaFields].on,
 		Metadata:   s.metadata(first, seen),
 	}
 	if s.kind == vLLM {
