@@ -15,10 +15,7 @@ trap 'rm -rf "$work"' EXIT
 mkdir -p dist
 
 # build makes the program for a platform.
-build() {
-	CGO_ENABLED=0 GOOS=${1%/*} GOARCH=${1#*/} go build -trimpath -tags grpcnotrace \
-		-ldflags "-s -w -X github.com/llm-speed/llm-speed/cmd/internal/cli.release=$version" -o "$2" ./cmd/llm-speed
-}
+build() { LLM_SPEED_VERSION=$version scripts/build.sh "$2" "$1"; }
 
 # The pages and scripts are the same everywhere; the program of this machine writes them.
 build "$(go env GOHOSTOS)/$(go env GOHOSTARCH)" "$work/here"
