@@ -156,6 +156,9 @@ func TestDialects(t *testing.T) {
 	for _, l := range spokens() {
 		t.Run(l.name(), func(t *testing.T) {
 			shapes := [][]string{{"--quick"}}
+			if slowedDown && testing.Short() {
+				shapes[0] = append(shapes[0], "--workload", "W1,W4,W5") // long prompts bring no other race
+			}
 			if l.whole && !testing.Short() {
 				shapes = append(shapes, nil)
 			}
