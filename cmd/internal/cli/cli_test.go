@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,9 +38,12 @@ func TestRealServerStories(t *testing.T) {
 		t.Fatal(err)
 	}
 	outputs := hold(t)
+	var turn sync.Mutex // a model server takes every processor: two of them mostly wait for each other
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/llamacpp",
 		Setup: func(e *testscript.Env) error {
+			turn.Lock()
+			e.Defer(turn.Unlock)
 			if err := outputs.story(e); err != nil {
 				return err
 			}

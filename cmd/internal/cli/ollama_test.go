@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,9 +53,12 @@ func TestRealOllamaStories(t *testing.T) {
 	bin := weightstest.Ollama(t)
 	url, store := serveOllama(t)
 	outputs := hold(t)
+	var turn sync.Mutex // all speak with one server
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "ollama"),
 		Setup: func(e *testscript.Env) error {
+			turn.Lock()
+			e.Defer(turn.Unlock)
 			e.Setenv("OLLAMA", bin)
 			e.Setenv("SERVER", url)
 			e.Setenv("OLLAMA_MODELS", store)
