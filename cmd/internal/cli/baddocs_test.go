@@ -135,7 +135,7 @@ func TestBadDocuments(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := os.Truncate(doc, 1<<30); err != nil {
-			t.Skip(err)
+			t.Fatal(err) // it takes no room: the file has a hole
 		}
 		for _, args := range append(readers(), []string{"runs", "import", "DOC"}) {
 			var before, after runtime.MemStats
