@@ -14,22 +14,11 @@ import (
 // SHA-256 of the file that they come from. Each is here whole or not at all; one that is here already stays as it is. They
 // are marked as imported.
 func (s *Store) Adopt(results []*record.Result, source string) ([]Imported, error) {
-	if err := os.MkdirAll(s.runs(), 0o700); err != nil {
-		return nil, saveError(s.runs(), err)
-	}
-	s.sweepImports()
-	dir, err := os.MkdirTemp(s.runs(), importingPrefix+"*")
+	dir, done, err := s.staging()
 	if err != nil {
-		return nil, saveError(s.runs(), err)
+		return nil, err
 	}
-	lock, err := holdFolder(dir)
-	if err != nil {
-		return nil, errors.Join(saveError(dir, err), os.RemoveAll(dir))
-	}
-	defer func() {
-		lock.Close()
-		_ = os.RemoveAll(dir) // where that fails the next import sweeps it
-	}()
+	defer done()
 	list := make([]Imported, len(results))
 	for i, r := range results {
 		list[i] = Imported{RunID: r.RunID, Result: r}
@@ -50,15 +39,7 @@ func (s *Store) Adopt(results []*record.Result, source string) ([]Imported, erro
 			return nil, fmt.Errorf("nothing was imported: %w", err)
 		}
 	}
-	for i := range list {
-		if list[i].Known {
-			continue
-		}
-		if err := s.settle(&list[i], filepath.Join(dir, list[i].RunID), source); err != nil {
-			return list[:i], fmt.Errorf("%d of %d runs were imported: %w", i, len(list), err)
-		}
-	}
-	return list, nil
+	return s.settleAll(list, dir, source)
 }
 
 // adopted reports whether a run is here already. Its id says what is in it, so that a document that an earlier version has

@@ -34,22 +34,11 @@ type Imported struct {
 // that nothing is taken of one that is damaged, and no run is ever half here. A run that is here already to the byte stays as
 // it is; where another one has the id nothing is imported (ErrConflict). An imported run is marked as that.
 func (s *Store) Import(r io.Reader) ([]Imported, error) {
-	if err := os.MkdirAll(s.runs(), 0o700); err != nil {
-		return nil, saveError(s.runs(), err)
-	}
-	s.sweepImports()
-	dir, err := os.MkdirTemp(s.runs(), importingPrefix+"*")
+	dir, done, err := s.staging()
 	if err != nil {
-		return nil, saveError(s.runs(), err)
+		return nil, err
 	}
-	lock, err := holdFolder(dir)
-	if err != nil {
-		return nil, errors.Join(saveError(dir, err), os.RemoveAll(dir))
-	}
-	defer func() {
-		lock.Close()
-		_ = os.RemoveAll(dir) // where that fails the next import sweeps it
-	}()
+	defer done()
 	var list []Imported
 	sum, err := readArchive(r,
 		func(run exportedRun, file record.RawFile) (io.WriteCloser, error) {
@@ -68,11 +57,36 @@ func (s *Store) Import(r io.Reader) ([]Imported, error) {
 			return nil, fmt.Errorf("nothing was imported: %w", err)
 		}
 	}
+	return s.settleAll(list, dir, sum)
+}
+
+// staging makes a folder beside the runs in which runs are put together, held until done is called.
+func (s *Store) staging() (dir string, done func(), err error) {
+	if err := os.MkdirAll(s.runs(), 0o700); err != nil {
+		return "", nil, saveError(s.runs(), err)
+	}
+	s.sweepImports()
+	if dir, err = os.MkdirTemp(s.runs(), importingPrefix+"*"); err != nil {
+		return "", nil, saveError(s.runs(), err)
+	}
+	lock, err := holdFolder(dir)
+	if err != nil {
+		return "", nil, errors.Join(saveError(dir, err), os.RemoveAll(dir))
+	}
+	return dir, func() {
+		lock.Close()
+		_ = os.RemoveAll(dir) // where that fails the next import sweeps it
+	}, nil
+}
+
+// settleAll moves the runs of a staging folder that are not here yet to their places; source is the SHA-256 of the file that
+// they come from.
+func (s *Store) settleAll(list []Imported, dir, source string) ([]Imported, error) {
 	for i := range list {
 		if list[i].Known {
 			continue
 		}
-		if err := s.settle(&list[i], filepath.Join(dir, list[i].RunID), sum); err != nil {
+		if err := s.settle(&list[i], filepath.Join(dir, list[i].RunID), source); err != nil {
 			return list[:i], fmt.Errorf("%d of %d runs were imported: %w", i, len(list), err)
 		}
 	}
