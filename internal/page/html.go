@@ -170,6 +170,14 @@ func (h *htmlPage) scroll(label string) {
 func (h *htmlPage) about() {
 	h.open("section", "id", "runs")
 	h.element("h2", "What was measured")
+	h.eachRun(func(a About) {
+		h.facts(a.Facts)
+	})
+	h.close("section")
+}
+
+// eachRun writes a box for each run, under its mark and id where there are several.
+func (h *htmlPage) eachRun(what func(About)) {
 	h.open("div", "class", "runs")
 	for i, a := range h.Runs {
 		h.open("div", "class", "run")
@@ -179,10 +187,10 @@ func (h *htmlPage) about() {
 			h.text(a.ID)
 			h.close("h3")
 		}
-		h.facts(a.Facts)
+		what(a)
 		h.close("div")
 	}
-	h.close("div", "section")
+	h.close("div")
 }
 
 func (h *htmlPage) facts(facts []report.Fact) {
@@ -656,15 +664,7 @@ func (h *htmlPage) flags() {
 func (h *htmlPage) trust() {
 	h.open("section", "id", "trust")
 	h.element("h2", "How it was measured, and what proves it")
-	h.open("div", "class", "runs")
-	for i, a := range h.Runs {
-		h.open("div", "class", "run")
-		if h.several() {
-			h.open("h3")
-			h.key(i)
-			h.text(a.ID)
-			h.close("h3")
-		}
+	h.eachRun(func(a About) {
 		h.facts(a.Trust)
 		h.open("details")
 		h.element("summary", "how exact this client was: its calibration receipt")
@@ -677,9 +677,8 @@ func (h *htmlPage) trust() {
 			h.element("pre", a.Machine)
 			h.close("div", "details")
 		}
-		h.close("div")
-	}
-	h.close("div", "section")
+	})
+	h.close("section")
 }
 
 func (h *htmlPage) foot() {
