@@ -266,7 +266,7 @@ func (rb *rebuild) takeOver(row, saved *record.Row) error {
 	row.Flags, row.Rankable, row.Energy, row.Pauses = saved.Flags, saved.Rankable, saved.Energy, saved.Pauses
 	names := []string{"energy", "rankable"}
 	if rb.from.Suite == nil {
-		row.Relative = saved.Relative
+		row.Relative, row.RelativeTo = saved.Relative, saved.RelativeTo
 		for name := range saved.Relative {
 			names = append(names, name)
 		}

@@ -24,6 +24,10 @@ func (r *run) relate() {
 				row.Reasons[rel.Name] = "the row that it compares with is not in this run"
 				continue
 			}
+			if row.RelativeTo == nil {
+				row.RelativeTo = map[string]record.Base{}
+			}
+			row.RelativeTo[rel.Name] = record.Base{Row: base.Key, Metric: rel.Metric}
 			of, to := fieldOf(row, rel.Metric), fieldOf(base, rel.Metric)
 			row.Relative[rel.Name] = nil
 			if of == nil || to == nil || *to == 0 {

@@ -216,6 +216,8 @@ type Row struct {
 
 	// Relative holds ratios of this row to a base row of the same workload, as the suite names them (decode_decay, scaling).
 	Relative map[string]*float64 `json:"relative,omitempty"`
+	// RelativeTo says what each ratio divides, and by what. It is absent where the base row is not in the run.
+	RelativeTo map[string]Base `json:"relative_to,omitempty"`
 
 	TurnP50ms    *float64 `json:"turn_p50_ms,omitempty"`
 	TurnP95ms    *float64 `json:"turn_p95_ms,omitempty"`
@@ -252,6 +254,12 @@ type Probe struct {
 	TTFTms  float64 `json:"ttft_ms"`       // median of the short requests
 	NoiseMs float64 `json:"ttft_range_ms"` // by how much their TTFT differ
 	Cached  Count   `json:"cached"`
+}
+
+// Base is what a ratio is taken of: a figure of this row over the same figure of another.
+type Base struct {
+	Row    string `json:"row"`    // key of the row that it divides by
+	Metric string `json:"metric"` // name of the figure: decode_tps
 }
 
 // CI is an interval.

@@ -45,7 +45,7 @@ func Explain(w io.Writer, r *record.Result, row, metric string, load Loader, sty
 		if metric == "" && !x.known() && v.Status != record.OK {
 			continue
 		}
-		figure(p, v, x)
+		figure(p, r, v, x)
 	}
 	samples(p, v)
 	batches(p, v)
@@ -101,8 +101,8 @@ func (r rowView) figures() []string {
 	return names
 }
 
-// figure explains one name.
-func figure(p *page, r rowView, v value) {
+// figure explains one name of a row of doc.
+func figure(p *page, doc *record.Result, r rowView, v value) {
 	p.line(plain, "")
 	p.line(bold, "%s = %s", v.Name, v.exact())
 	k := fieldOf(v.Name)
@@ -112,6 +112,9 @@ func figure(p *page, r rowView, v value) {
 	switch _, relative := r.Relative[v.Name]; {
 	case relative:
 		p.wrapped(plain, "  formula  ", "this row's figure / the same figure of the base row that the suite names")
+		if base, ok := r.RelativeTo[v.Name]; ok {
+			p.packed(plain, "  here     ", divided(doc, r, base), " / ")
+		}
 	case k.Formula != "":
 		p.wrapped(plain, "  formula  ", k.Formula)
 	}
@@ -167,6 +170,17 @@ func figure(p *page, r rowView, v value) {
 		p.wrapped(plain, "  note     ", reason)
 	}
 	p.line(plain, "  see      %s", r.see(v.Name))
+}
+
+// divided names the two figures of a ratio.
+func divided(doc *record.Result, r rowView, base record.Base) []string {
+	sides := []string{base.Metric + " " + r.look(base.Metric).exact(), base.Row + " is not in this result"}
+	for i := range doc.Rows {
+		if doc.Rows[i].Key == base.Row {
+			sides[1] = view(doc.Rows[i]).look(base.Metric).exact() + " of " + base.Row
+		}
+	}
+	return sides
 }
 
 // exact shows a value with more digits than the table.

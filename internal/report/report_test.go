@@ -77,6 +77,7 @@ func full() *record.Result {
 	long.ColdProbe = &record.Probe{Tokens: 16, TTFTms: 21.3, NoiseMs: 1.25, Cached: record.Count{N: is(0), From: "B"}}
 	long.Reports = append(common[:len(common):len(common)], "prefix_cache_hit_rate", "decode_decay")
 	long.Relative = map[string]*float64{"decode_decay": is(1.0)}
+	long.RelativeTo = map[string]record.Base{"decode_decay": {Row: w1.Key, Metric: "decode_tps"}}
 	long.Reasons = record.Reasons{"prefix_cache_hit_rate": "the server does not state cached tokens"}
 	long.ITLp95ms = nil
 	long.Reasons["decode_p95_latency_ms"] = "too few (12 of 20)"
@@ -87,6 +88,7 @@ func full() *record.Result {
 	batch := row("W4", "concurrent-decode", "W4/batch=8", map[string]any{"batch": 8}, 12_812, 8011, 111.4)
 	batch.AggregateTPS, batch.PerStreamTPS, batch.Fairness = is(891.3), is(111.4), is(0.98)
 	batch.Relative = map[string]*float64{"scaling": is(4.756)}
+	batch.RelativeTo = map[string]record.Base{"scaling": {Row: "W4/batch=1", Metric: "aggregate_tps"}}
 	batch.Reports = []string{"aggregate_tps", "per_stream_tps", "scaling", "fairness", "span_decay"}
 	batch.Batches = []record.Batch{{Pass: 1, Streams: []int{0, 1}, AggregateTPS: is(891.3), W0ns: 1_000_000_000, W1ns: 2_000_000_000, WindowTokens: 891.3, Parallelism: 8}}
 	batch.Flags = []record.Flag{{Name: "unstable", Evidence: "CV 7.1 % of decode_tps over 3 passes"}}
@@ -188,6 +190,7 @@ func TestExplain(t *testing.T) {
 	for _, c := range []struct{ name, row, metric string }{
 		{"explain-row.txt", "W1", ""}, {"explain-one.txt", "W1", "decode_tps"}, {"explain-batch.txt", "W4/8", ""},
 		{"explain-strange.txt", "Z9/3/deep", ""}, {"explain-null.txt", "W3/32k", "prefix_cache_hit_rate"}, {"explain-estimated.txt", "W3/32k", "prefill_tps"}, {"explain-skipped.txt", "W3/context=131072", ""},
+		{"explain-ratio.txt", "W3/32k", "decode_decay"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out bytes.Buffer

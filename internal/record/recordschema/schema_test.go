@@ -131,7 +131,7 @@ func full(t *testing.T) *record.Result {
 func bare() *record.Result {
 	return &record.Result{
 		Schema: record.Schema, State: record.Running, Mode: "quick", Backend: record.Backend{URLKind: "lan"},
-		Rows: []record.Row{{Status: record.Skipped, Samples: []record.Sample{{}}, Relative: map[string]*float64{"decode_decay": nil}, Metrics: map[string]record.Metric{"turn_ms": {}}, Batches: []record.Batch{{}}}},
+		Rows: []record.Row{{Status: record.Skipped, Samples: []record.Sample{{}}, Relative: map[string]*float64{"decode_decay": nil}, RelativeTo: map[string]record.Base{"decode_decay": {}}, Metrics: map[string]record.Metric{"turn_ms": {}}, Batches: []record.Batch{{}}}},
 	}
 }
 
