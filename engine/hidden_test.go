@@ -50,6 +50,9 @@ func TestNoRateIsOffByMoreThanItSays(t *testing.T) {
 		{"together", "together", model}, {"anthropic", "anthropic", model}, {"openai-compatible", "vllm", model}, {"openai-compatible", "together", model}, {"fireworks", "fireworks", "accounts/fireworks/models/" + model},
 		{"deepseek", "deepseek", model}, {"groq", "groq", model}, {"openai", "openai", model}, {"openrouter", "openrouter", "simulated/" + model}, {"cerebras", "cerebras", model}, {"ollama", "ollama", model}, {"mlx", "mlx", model},
 	}
+	if testing.Short() {
+		dialects = dialects[:3]
+	}
 	for _, d := range dialects {
 		spec, ok := specs[d.backend]
 		if !ok {

@@ -363,6 +363,9 @@ func TestHours(t *testing.T) {
 		{"an hour until the first token", time.Hour, 20 * time.Millisecond, 1000},
 		{"a year, a token an hour", time.Hour, time.Hour, 365 * 24},
 	} {
+		if testing.Short() && tt.events > 100_000 {
+			continue
+		}
 		t.Run(tt.name, func(t *testing.T) {
 			c := long(tt.first, tt.gap, tt.events, numbered)
 			s, tr, err := replay(&c, record(&c))

@@ -261,6 +261,9 @@ func TestHostilePrograms(t *testing.T) {
 func TestHostileProgramsWatched(t *testing.T) {
 	watched := sandbox.Runner{Command: []string{os.Args[0], "internal-worker-unbounded"}}.Watched()
 	want := []string{"a list of a billion", "doubled text", "formatting", "joining", "the text of a shared graph", "a dict of sixteen million", "a long number's text", "loop"}
+	if testing.Short() {
+		want = want[:2]
+	}
 	for _, tt := range hostile {
 		if !slices.Contains(want, tt.name) {
 			continue

@@ -21,11 +21,17 @@ import (
 
 var updateStories = flag.Bool("update", false, "write what the stories' cmp lines compare with anew")
 
+// raceEnv holds the options of the race detector in the programs that tests start.
+const raceEnv = "GORACE"
+
 // TestMain lets the stories in testdata run this program as a user does: as a process of its own. A command that a test runs
 // in memory starts this binary as its worker: without the first line that would be all tests once more, and so on.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "internal-") {
 		os.Exit(Main(OS()))
+	}
+	if slowedDown && os.Getenv(raceEnv) == "" {
+		_ = os.Setenv(raceEnv, "atexit_sleep_ms=50") // its second at the end of each program adds up to minutes
 	}
 	testscript.Main(m, map[string]func(){"llm-speed": func() { os.Exit(recorded(OS())) }})
 }
@@ -105,6 +111,7 @@ func isolated(e *testscript.Env) error {
 	for name, value := range map[string]string{
 		"HOME": e.WorkDir, "XDG_DATA_HOME": e.WorkDir + "/data", "XDG_CACHE_HOME": e.WorkDir + "/cache", "XDG_CONFIG_HOME": e.WorkDir + "/config",
 		"LOCALAPPDATA": e.WorkDir + "/data", "NO_COLOR": "1",
+		raceEnv: os.Getenv(raceEnv),
 	} {
 		e.Setenv(name, value)
 	}

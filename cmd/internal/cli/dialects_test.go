@@ -155,6 +155,7 @@ func speaking(t *testing.T, l spoken, o sim.Options) *sim.Server {
 func TestDialects(t *testing.T) {
 	for _, l := range spokens() {
 		t.Run(l.name(), func(t *testing.T) {
+			t.Parallel() // nothing here is about time
 			shapes := [][]string{{"--quick"}}
 			if slowedDown && testing.Short() {
 				shapes[0] = append(shapes[0], "--workload", "W1,W4,W5") // long prompts bring no other race
@@ -406,6 +407,9 @@ func TestDialectRates(t *testing.T) {
 	p := sim.Profile{Name: "fast", Title: "200 tok/s", PrefillTPS: 8000, PrefillHalf: 1e12, DecodeTPS: 200, DecodeHalf: 1e12,
 		First: 10 * time.Millisecond, BatchExponent: 1, Context: 8192, Slots: 4, Speed: 1}
 	for _, l := range spokens() {
+		if slowedDown && testing.Short() && !l.whole {
+			continue // each in the run without -short; TestDialects holds the counts of all
+		}
 		t.Run(l.name(), func(t *testing.T) {
 			s := speaking(t, l, sim.Options{Profile: p})
 			spec, is := l.registered(t)
