@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -57,12 +56,12 @@ func TestStreamsColdAndPastTheEndOfText(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			rec, tr := run(t, ses, prompt)
+			rec, tr := drivertest.Streamed(t, ses, prompt)
 			want := stream.Counts{Prompt: used(len(ids)), Cached: used(0), Output: used(tokens)}
 			if diff := cmp.Diff(want, tr.Counts); diff != "" || tr.Finish != stream.FinishLength || len(tr.Disagree) > 0 {
 				t.Errorf("finish %q, disagree %v, counts: %s", tr.Finish, tr.Disagree, diff)
 			}
-			if got, want := text(tr), "Bon<|im_end|>our, é 東京! Bonjour, é "; !strings.HasPrefix(got, want) {
+			if got, want := drivertest.Text(tr), "Bon<|im_end|>our, é 東京! Bonjour, é "; !strings.HasPrefix(got, want) {
 				t.Errorf("text %q, want %q", got, want)
 			}
 			sum, several := 0, 0
@@ -95,8 +94,8 @@ func TestReusesPages(t *testing.T) {
 		ses := start(t, f, standin{}, one())
 		r := ask(strings.Repeat("a long prompt that is worth keeping. ", 20), 8)
 		r.Reuse = true
-		_, a := run(t, ses, r)
-		_, b := run(t, ses, r)
+		_, a := drivertest.Streamed(t, ses, r)
+		_, b := drivertest.Streamed(t, ses, r)
 		pages := (b.Counts.Prompt.N - 1) / 256 * 256
 		if a.Counts.Cached != used(0) || b.Counts.Cached != used(pages) || pages == 0 || b.Server.PromptTokens.N != b.Counts.Prompt.N-pages {
 			t.Errorf("cached %+v, then %+v, want %d; worked on %+v", a.Counts.Cached, b.Counts.Cached, pages, b.Server.PromptTokens)
@@ -104,11 +103,11 @@ func TestReusesPages(t *testing.T) {
 		if err := ses.(drivers.CacheFlusher).FlushCache(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if _, c := run(t, ses, r); c.Counts.Cached != used(0) {
+		if _, c := drivertest.Streamed(t, ses, r); c.Counts.Cached != used(0) {
 			t.Errorf("after a flush: %+v", c.Counts.Cached)
 		}
 		r.Reuse = false
-		if _, c := run(t, ses, r); c.Counts.Cached != used(0) {
+		if _, c := drivertest.Streamed(t, ses, r); c.Counts.Cached != used(0) {
 			t.Errorf("cold: %+v", c.Counts.Cached)
 		}
 	})
@@ -121,31 +120,15 @@ func TestRunsSeveralStreamsAtOnce(t *testing.T) {
 			t.Fatalf("info: %+v", i)
 		}
 		const streams, tokens = 4, 30
-		gate := make(chan struct{})
-		var held, all sync.WaitGroup
-		held.Add(streams)
-		trs := make([]stream.Transcript, streams)
-		for i := range streams {
-			all.Go(func() {
-				r := ask(strings.Repeat("y", i+3), tokens)
-				r.Hold = func(context.Context) (time.Duration, error) { held.Done(); <-gate; return 1, nil }
-				rec, err := ses.Stream(t.Context(), r)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if trs[i], err = ses.Decode(rec); err != nil {
-					t.Error(err)
-				}
-			})
+		rs := make([]drivers.Request, streams)
+		for i := range rs {
+			rs[i] = ask(strings.Repeat("y", i+3), tokens)
 		}
-		held.Wait()
-		close(gate)
-		all.Wait()
+		trs := drivertest.AtOnce(t, ses, rs)
 		var begin, end time.Duration
 		for _, tr := range trs {
-			if len(tr.Events) != tokens || tr.Counts.Output != used(tokens) || text(tr) != strings.Repeat("abcdefgh", 4)[:tokens] {
-				t.Fatalf("%d events, counts %+v, text %q", len(tr.Events), tr.Counts, text(tr))
+			if len(tr.Events) != tokens || tr.Counts.Output != used(tokens) || drivertest.Text(tr) != strings.Repeat("abcdefgh", 4)[:tokens] {
+				t.Fatalf("%d events, counts %+v, text %q", len(tr.Events), tr.Counts, drivertest.Text(tr))
 			}
 			begin, end = max(begin, tr.Events[0].At), tr.Events[tokens-1].At
 		}
@@ -167,7 +150,7 @@ func TestCancelAndFaults(t *testing.T) {
 		if tr, err := ses.Decode(rec); !errors.Is(err, context.Canceled) || len(tr.Events) == 0 {
 			t.Errorf("decode: %v, %d events", err, len(tr.Events))
 		}
-		if _, tr := run(t, ses, ask("x", 5)); tr.Counts.Output != used(5) {
+		if _, tr := drivertest.Streamed(t, ses, ask("x", 5)); tr.Counts.Output != used(5) {
 			t.Errorf("after it: %+v", tr.Counts)
 		}
 		_, err = ses.Decode(func() stream.Recording { rec, _ := ses.Stream(t.Context(), ask("x", 5000)); return rec }())
@@ -197,16 +180,16 @@ func TestThinkingAndTemplates(t *testing.T) {
 		ses := start(t, f, standin{"text": "hm, so</think>Yes."}, one())
 		r := ask("think", 18)
 		r.Reasoning = "on"
-		_, tr := run(t, ses, r)
+		_, tr := drivertest.Streamed(t, ses, r)
 		if tr.Counts.Reasoning != used(14) || tr.Events[0].Kind != stream.Reasoning || tr.Events[17].Kind != stream.Content {
 			t.Errorf("reasoning %+v", tr.Counts.Reasoning)
 		}
-		if _, tr := run(t, ses, drivertest.Ask()); !strings.Contains(string(tr.Extra), `"rendering":"template"`) {
+		if _, tr := drivertest.Streamed(t, ses, drivertest.Ask()); !strings.Contains(string(tr.Extra), `"rendering":"template"`) {
 			t.Errorf("extra: %s", tr.Extra)
 		}
 		odd := ask("x", 4)
 		odd.Prompt.Messages[0].Role = "critic"
-		if _, tr := run(t, ses, odd); !strings.Contains(string(tr.Extra), `"rendering":"plain"`) {
+		if _, tr := drivertest.Streamed(t, ses, odd); !strings.Contains(string(tr.Extra), `"rendering":"plain"`) {
 			t.Errorf("a role that the template refuses: %s", tr.Extra)
 		}
 	})
@@ -217,7 +200,7 @@ func TestWithoutFlashAttention(t *testing.T) {
 	if got := ses.Info().Metadata["paged"]; got != "false" {
 		t.Errorf("paged %q", got)
 	}
-	run(t, ses, ask("x", 3))
+	drivertest.Streamed(t, ses, ask("x", 3))
 	_, err := v2().spec().Open(t.Context(), config(folder(t, "exl2", standin{"no_flash_attn": true})), drivers.Need{Context: 500, Parallel: 2})
 	if !errors.Is(err, drivers.ErrUnsupported) || !strings.Contains(err.Error(), "paged attention") {
 		t.Errorf("two streams: %v", err)

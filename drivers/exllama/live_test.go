@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/drivers/drivertest"
 	"github.com/llm-speed/llm-speed/internal/stream"
 )
 
@@ -31,7 +32,7 @@ func TestLive(t *testing.T) {
 		r.FirstByteWithin = 5 * time.Minute
 		for i, reuse := range []bool{false, true, true, false} {
 			r.Reuse = reuse
-			rec, tr := run(t, ses, r)
+			rec, tr := drivertest.Streamed(t, ses, r)
 			t.Logf("reuse %v: %+v, finish %s, %d events, TTFT %v, server %+v, %s", reuse, tr.Counts, tr.Finish, len(tr.Events), tr.Events[0].At-rec.Send, tr.Server, tr.Extra)
 			warm := i == 1 || i == 2 // a cold stream's pages stay until the next one empties the table
 			if tr.Counts.Output != used(tokens) || tr.Finish != stream.FinishLength || len(tr.Disagree) > 0 || warm != (tr.Counts.Cached.N > 0) {

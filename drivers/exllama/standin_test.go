@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -94,28 +93,6 @@ func user(text string) drivers.Prompt {
 
 func ask(text string, tokens int) drivers.Request {
 	return drivers.Request{Prompt: user(text), OutputTokens: tokens, Slot: drivers.AnySlot, FirstByteWithin: 20 * time.Second, IdleWithin: 20 * time.Second}
-}
-
-// run streams and decodes; neither may fail.
-func run(t *testing.T, ses drivers.Session, r drivers.Request) (stream.Recording, stream.Transcript) {
-	t.Helper()
-	rec, err := ses.Stream(t.Context(), r)
-	if err != nil {
-		t.Fatalf("stream: %v", err)
-	}
-	tr, err := ses.Decode(rec)
-	if err != nil {
-		t.Fatalf("decode: %v\n%s", err, rec.Data)
-	}
-	return rec, tr
-}
-
-func text(tr stream.Transcript) string {
-	var b strings.Builder
-	for _, e := range tr.Events {
-		b.WriteString(e.Text)
-	}
-	return b.String()
 }
 
 func used(n int) stream.Count { return stream.Count{N: n, From: stream.Usage} }

@@ -282,7 +282,7 @@ func TestRendering(t *testing.T) {
 			t.Errorf("rendering %q", got)
 		}
 		srv.Play("POST /completion", drivertest.Script{Writes: []string{final + "\n\n"}})
-		_, tr := runOne(t, s, drivers.Request{Prompt: drivertest.Ask().Prompt, OutputTokens: 4, Slot: drivers.AnySlot})
+		_, tr := drivertest.Streamed(t, s, drivers.Request{Prompt: drivertest.Ask().Prompt, OutputTokens: 4, Slot: drivers.AnySlot})
 		if !strings.Contains(string(tr.Extra), `"rendering":"plain"`) {
 			t.Errorf("extra %s", tr.Extra)
 		}
@@ -298,7 +298,7 @@ func TestRendering(t *testing.T) {
 		srv, s := openScripted(t, nil)
 		srv.Play("POST /apply-template", refuses)
 		srv.Play("POST /completion", drivertest.Script{Writes: []string{final + "\n\n"}})
-		rec, _ := runOne(t, s, drivers.Request{Prompt: drivertest.Ask().Prompt, OutputTokens: 4, Slot: 5})
+		rec, _ := drivertest.Streamed(t, s, drivers.Request{Prompt: drivertest.Ask().Prompt, OutputTokens: 4, Slot: 5})
 		if rec.Sent[sentRendering] != "plain" {
 			t.Errorf("sent %v", rec.Sent)
 		}
@@ -327,7 +327,7 @@ func TestRendering(t *testing.T) {
 	t.Run("thinking", func(t *testing.T) {
 		srv, s := openScripted(t, map[string]drivertest.Script{"POST /apply-template": drivertest.JSON(`{"prompt":"hello<think>\n"}`)})
 		srv.Play("POST /completion", drivertest.Script{Writes: []string{ev("so</think>", 3) + "\n\n", ev("yes", 4) + "\n\n", final + "\n\n"}})
-		_, tr := runOne(t, s, drivers.Request{Prompt: drivers.Prompt{Messages: []chat.Message{{Role: "user", Content: "x"}}}, OutputTokens: 4, Reasoning: "off"})
+		_, tr := drivertest.Streamed(t, s, drivers.Request{Prompt: drivers.Prompt{Messages: []chat.Message{{Role: "user", Content: "x"}}}, OutputTokens: 4, Reasoning: "off"})
 		if tr.Counts.Reasoning != (stream.Count{N: 3, From: "B"}) || tr.Events[0].Kind != stream.Reasoning || tr.Events[1].Kind != stream.Content {
 			t.Errorf("%+v", tr)
 		}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/drivers/drivertest"
 	"github.com/llm-speed/llm-speed/internal/chat"
 	"github.com/llm-speed/llm-speed/internal/clock"
 	"github.com/llm-speed/llm-speed/internal/proc"
@@ -162,27 +163,6 @@ func promptOf(t *testing.T, s drivers.Session, n int, salt string) drivers.Promp
 	return p
 }
 
-func runOne(t *testing.T, s drivers.Session, r drivers.Request) (stream.Recording, stream.Transcript) {
-	t.Helper()
-	rec, err := s.Stream(t.Context(), r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr, err := s.Decode(rec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return rec, tr
-}
-
-func texts(tr stream.Transcript) string {
-	var b strings.Builder
-	for _, e := range tr.Events {
-		b.WriteString(e.Text)
-	}
-	return b.String()
-}
-
 func TestRealStreams(t *testing.T) {
 	s := openReal(t, weightstest.Options{}, drivers.Need{Context: 4000, Parallel: 4})
 	info := s.Info()
@@ -193,7 +173,7 @@ func TestRealStreams(t *testing.T) {
 		t.Errorf("model %+v", info.Model)
 	}
 	folder := filepath.Dir(info.Model.Path) + "/"
-	if rec, tr := runOne(t, s, drivers.Request{Prompt: promptOf(t, s, 64, "alias"), OutputTokens: 4, Slot: 0}); bytes.Contains(rec.Data, []byte(folder)) || tr.Model != "tiny-F16.gguf" {
+	if rec, tr := drivertest.Streamed(t, s, drivers.Request{Prompt: promptOf(t, s, 64, "alias"), OutputTokens: 4, Slot: 0}); bytes.Contains(rec.Data, []byte(folder)) || tr.Model != "tiny-F16.gguf" {
 		t.Errorf("the server repeats its model's path %s, or answers with %q: %s", folder, tr.Model, rec.Data)
 	}
 	if got := drivers.CapsOf(s).Secrets.Secrets(); !slices.Contains(got, folder) {
@@ -220,7 +200,7 @@ func TestRealStreams(t *testing.T) {
 	t.Run("exact lengths, cold twice", func(t *testing.T) {
 		p := promptOf(t, s, 128, "cold")
 		for range 2 {
-			rec, tr := runOne(t, s, drivers.Request{Prompt: p, OutputTokens: 256, Slot: 0})
+			rec, tr := drivertest.Streamed(t, s, drivers.Request{Prompt: p, OutputTokens: 256, Slot: 0})
 			want := stream.Counts{
 				Prompt: stream.Count{N: 128, From: "B"}, Cached: stream.Count{N: 0, From: "B"},
 				Output: stream.Count{N: 256, From: "B"}, Reasoning: stream.Count{N: 0, From: "B"},
@@ -235,7 +215,7 @@ func TestRealStreams(t *testing.T) {
 			if sum != 256 || len(tr.Events) != 256 {
 				t.Errorf("%d events with %d tokens", len(tr.Events), sum)
 			}
-			if text := texts(tr); strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
+			if text := drivertest.Text(tr); strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
 				t.Errorf("text is not printable: %q", text)
 			}
 			if tr.Server.DecodeTokens != 255 || tr.Server.Decode <= 0 || tr.Server.Prefill <= 0 || tr.Server.PromptTokens.N != 128 {
@@ -252,7 +232,7 @@ func TestRealStreams(t *testing.T) {
 		p := promptOf(t, s, 64, "rate")
 		var best float64
 		for range 5 { // the machine may be busy: the best try counts
-			_, tr := runOne(t, s, drivers.Request{Prompt: p, OutputTokens: 1024, Slot: 0})
+			_, tr := drivertest.Streamed(t, s, drivers.Request{Prompt: p, OutputTokens: 1024, Slot: 0})
 			ev := tr.Events
 			client := float64(len(ev)-1) / (ev[len(ev)-1].At - ev[0].At).Seconds()
 			server := float64(tr.Server.DecodeTokens) / tr.Server.Decode.Seconds()
@@ -273,9 +253,9 @@ func TestRealStreams(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := promptOf(t, s, 512, "warm")
-		runOne(t, s, drivers.Request{Prompt: p, OutputTokens: 16, Reuse: true, Slot: 1})
+		drivertest.Streamed(t, s, drivers.Request{Prompt: p, OutputTokens: 16, Reuse: true, Slot: 1})
 		p.Messages = append(slices.Clone(p.Messages), chat.Message{Role: "assistant", Content: "so"}, chat.Message{Role: "user", Content: "more"})
-		_, tr := runOne(t, s, drivers.Request{Prompt: p, OutputTokens: 16, Reuse: true, Slot: 1})
+		_, tr := drivertest.Streamed(t, s, drivers.Request{Prompt: p, OutputTokens: 16, Reuse: true, Slot: 1})
 		if c := tr.Counts.Cached.N; c < 500 || c > 512 {
 			t.Errorf("%d of %d cached", c, tr.Counts.Prompt.N)
 		}
@@ -287,13 +267,13 @@ func TestRealStreams(t *testing.T) {
 			t.Errorf("cache counters %+v, before %+v, %v", after, before, err)
 		}
 		// Asked for nothing, the server reuses nothing, although it could.
-		if _, tr := runOne(t, s, drivers.Request{Prompt: p, OutputTokens: 16, Slot: 1}); tr.Counts.Cached.N != 0 {
+		if _, tr := drivertest.Streamed(t, s, drivers.Request{Prompt: p, OutputTokens: 16, Slot: 1}); tr.Counts.Cached.N != 0 {
 			t.Errorf("cold, yet %d cached", tr.Counts.Cached.N)
 		}
 	})
 
 	t.Run("one token", func(t *testing.T) {
-		_, tr := runOne(t, s, drivers.Request{Prompt: promptOf(t, s, 32, "one"), OutputTokens: 1, Slot: drivers.AnySlot})
+		_, tr := drivertest.Streamed(t, s, drivers.Request{Prompt: promptOf(t, s, 32, "one"), OutputTokens: 1, Slot: drivers.AnySlot})
 		if tr.Counts.Output.N != 1 || tr.Server.Decode != 0 || tr.Server.DecodeTokens != 0 || tr.Server.StatedDecode != 0 {
 			t.Errorf("%+v %+v", tr.Counts, tr.Server)
 		}
@@ -349,7 +329,7 @@ func TestRealStreams(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		// Output that does not fit is cut by the server, which says so.
-		_, tr := runOne(t, s, drivers.Request{Prompt: promptOf(t, s, 4090, "cut"), OutputTokens: 64, Slot: drivers.AnySlot})
+		_, tr := drivertest.Streamed(t, s, drivers.Request{Prompt: promptOf(t, s, 4090, "cut"), OutputTokens: 64, Slot: drivers.AnySlot})
 		if !tr.Truncated || tr.Counts.Output.N >= 64 || tr.Finish != stream.FinishLength {
 			t.Errorf("truncated %v, counts %+v, finish %s", tr.Truncated, tr.Counts, tr.Finish)
 		}
@@ -432,7 +412,7 @@ func TestRealHeldBytes(t *testing.T) {
 	}
 	several := false
 	for _, salt := range []string{"a", "b", "c", "d"} {
-		_, tr := runOne(t, s, drivers.Request{Prompt: promptOf(t, s, 64, salt), OutputTokens: 400, Slot: 0})
+		_, tr := drivertest.Streamed(t, s, drivers.Request{Prompt: promptOf(t, s, 64, salt), OutputTokens: 400, Slot: 0})
 		sum := 0
 		for _, e := range tr.Events {
 			sum += e.Tokens

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/drivers/drivertest"
 	"github.com/llm-speed/llm-speed/internal/clock"
 )
 
@@ -22,7 +23,7 @@ func TestLive(t *testing.T) {
 			}
 			defer s.Close()
 			t.Logf("%+v", s.Info())
-			tr := run(t, s, one("Write a long story about the sea."))
+			tr := drivertest.Said(t, s, one("Write a long story about the sea."))
 			if !tr.Counts.Prompt.Known() || !tr.Counts.Output.Known() || tr.Counts.Output.N > 16 || len(tr.Events) == 0 || tr.Finish == "" {
 				t.Errorf("%+v, %d events, finish %q", tr.Counts, len(tr.Events), tr.Finish)
 			}

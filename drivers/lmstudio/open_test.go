@@ -27,33 +27,11 @@ func against(t *testing.T, h http.Handler, need int, change func(*drivers.Config
 	t.Helper()
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	c := drivers.Config{URL: srv.URL + "/v1", Clock: clock.New(), Log: t.Logf, Env: func(string) string { return "" }, Options: map[string]string{}}
-	if change != nil {
-		change(&c)
-	}
-	s, err := Spec().Open(t.Context(), c, drivers.Need{Context: need, Parallel: 1})
-	if err == nil {
-		t.Cleanup(func() { _ = s.Close() })
-	}
-	return s, err
+	return drivertest.OpenFor(t, Spec(), srv.URL+"/v1", drivers.Need{Context: need, Parallel: 1}, change)
 }
 
 func one(text string) drivers.Request {
 	return drivers.Request{Prompt: drivers.Prompt{Messages: []chat.Message{{Role: "system", Content: "Be brief."}, {Role: "user", Content: text}}}, OutputTokens: 16, Slot: drivers.AnySlot}
-}
-
-// run streams and decodes.
-func run(t *testing.T, s drivers.Session, r drivers.Request) stream.Transcript {
-	t.Helper()
-	rec, err := s.Stream(t.Context(), r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr, err := s.Decode(rec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tr
 }
 
 // TestLoads is a model that is not loaded: it is, with what the rows need, before anything is timed, and put away at the end.
@@ -83,7 +61,7 @@ func TestLoads(t *testing.T) {
 		if len(f.loads) != 1 || f.loads[0]["context_length"] != 5376.0 || f.requests[1] != "POST /api/v1/models/load" {
 			t.Errorf("loaded by %v, after %v", f.loads, f.requests)
 		}
-		if tr := run(t, s, one("x")); tr.Counts.Output != count(16) || tr.Counts.Cached.Known() || tr.Finish != stream.FinishLength {
+		if tr := drivertest.Said(t, s, one("x")); tr.Counts.Output != count(16) || tr.Counts.Cached.Known() || tr.Finish != stream.FinishLength {
 			t.Errorf("%+v", tr.Counts)
 		}
 		if f.last["repeat_penalty"] != 1.0 || f.last["temperature"] != 0.0 {
@@ -202,7 +180,7 @@ func TestRoutes(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 			continue
 		}
-		tr := run(t, s, one("x"))
+		tr := drivertest.Said(t, s, one("x"))
 		if got := s.Info().Metadata["endpoint"]; got != c.want || tr.Server.StatedDecode != c.rate || tr.Counts.Prompt != count(11) {
 			t.Errorf("%s: %s, %v, %+v", c.name, got, tr.Server, tr.Counts)
 		}
@@ -217,7 +195,7 @@ func TestNative(t *testing.T) {
 	}
 	r := one("Hello?")
 	r.Reasoning = "off"
-	tr := run(t, s, r)
+	tr := drivertest.Said(t, s, r)
 	want := map[string]any{"model": "qwen/qwen3-4b", "system_prompt": "Be brief.", "input": "Hello?", "max_output_tokens": 16.0, "temperature": 0.0, "top_p": 1.0, "repeat_penalty": 1.0,
 		"store": false, "stream": true, "reasoning": "off"}
 	if d := cmp.Diff(want, f.last); d != "" {
@@ -242,7 +220,7 @@ func TestRefusals(t *testing.T) {
 		if got := s.Info().Metadata["refused"]; got != want {
 			t.Errorf("%s: refused %q", field, got)
 		}
-		tr := run(t, s, one("x"))
+		tr := drivertest.Said(t, s, one("x"))
 		if _, sent := f.last[field]; sent || (field == "stream_options") == tr.Counts.Output.Known() {
 			t.Errorf("%s: sent %v, counts %+v", field, sent, tr.Counts)
 		}
@@ -306,7 +284,7 @@ func TestChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	run(t, s, one("x"))
+	drivertest.Said(t, s, one("x"))
 	f.mu.Lock()
 	f.answers = "qwen/qwen3-4b"
 	f.mu.Unlock()

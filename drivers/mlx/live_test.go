@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/drivers/drivertest"
 	"github.com/llm-speed/llm-speed/internal/clock"
 	"github.com/llm-speed/llm-speed/internal/stream"
 )
@@ -34,7 +35,7 @@ func TestLive(t *testing.T) {
 		r.Slot, r.FirstByteWithin = 0, 5*time.Minute
 		for i, reuse := range []bool{false, true, true, false} {
 			r.Reuse = reuse
-			rec, tr := run(t, ses, r)
+			rec, tr := drivertest.Streamed(t, ses, r)
 			t.Logf("reuse %v: %+v, finish %s, %d events, TTFT %v, server %+v, %s", reuse, tr.Counts, tr.Finish, len(tr.Events), tr.Events[0].At-rec.Send, tr.Server, tr.Extra)
 			if c.URL != "" {
 				continue

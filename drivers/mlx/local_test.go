@@ -64,7 +64,7 @@ func TestHelperTokenizesAsItStreams(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rec, tr := run(t, ses, r)
+		rec, tr := drivertest.Streamed(t, ses, r)
 		if tr.Counts.Prompt != used(len(ids)) || rec.PromptIDs != len(ids) {
 			t.Errorf("prompt %+v, %d ids sent, tokenizer gives %d", tr.Counts.Prompt, rec.PromptIDs, len(ids))
 		}
@@ -75,14 +75,14 @@ func TestHelperStreamsColdAndPastTheEndOfText(t *testing.T) {
 	ses := start(t, standin{"eos_at": 3, "text": speech}, 1)
 	const tokens = 40
 	for range 2 {
-		rec, tr := run(t, ses, ask("tell me", tokens))
+		rec, tr := drivertest.Streamed(t, ses, ask("tell me", tokens))
 		want := stream.Counts{Prompt: used(len("<s>user\n") + 0), Cached: used(0), Output: used(tokens), Reasoning: stream.Count{}}
 		want.Prompt = tr.Counts.Prompt
 		if diff := cmp.Diff(want, tr.Counts); diff != "" || tr.Finish != stream.FinishLength {
 			t.Errorf("finish %q, counts: %s", tr.Finish, diff)
 		}
 		// The end of text is the fourth token, and the é begins after it.
-		wantText(t, text(tr), said(speech, 3)+"<|im_end|>"+strings.ToValidUTF8(strings.Repeat(speech, 3)[4:tokens], "\uFFFD"))
+		wantText(t, drivertest.Text(tr), said(speech, 3)+"<|im_end|>"+strings.ToValidUTF8(strings.Repeat(speech, 3)[4:tokens], "\uFFFD"))
 		sum := 0
 		for _, e := range tr.Events {
 			if sum += e.Tokens; e.Tokens != 1 || e.Kind == stream.Silent && e.Text != "" {
@@ -107,14 +107,14 @@ func TestHelperReusesItsCacheBySlot(t *testing.T) {
 	long := strings.Repeat("a long prompt that is worth keeping. ", 20)
 	first := ask(long, 8)
 	first.Reuse, first.Slot = true, 3
-	_, a := run(t, ses, first)
+	_, a := drivertest.Streamed(t, ses, first)
 	if a.Counts.Cached != used(0) {
 		t.Errorf("first turn: %+v", a.Counts)
 	}
 	more := first
 	more.Prompt = drivers.Prompt{Messages: append(slices.Clone(first.Prompt.Messages), first.Prompt.Messages[0])}
 	more.Prompt.Messages[1].Content = "and more"
-	_, b := run(t, ses, more)
+	_, b := drivertest.Streamed(t, ses, more)
 	// The rendered first message and its end are shared; what the first answer left in the cache is not, and is cut off.
 	ids := func(p drivers.Prompt) []int32 {
 		got, err := ses.(drivers.Tokenizer).Tokenize(t.Context(), p)
@@ -133,22 +133,22 @@ func TestHelperReusesItsCacheBySlot(t *testing.T) {
 	}
 	other := more
 	other.Slot = 4
-	if _, c := run(t, ses, other); c.Counts.Cached != used(0) {
+	if _, c := drivertest.Streamed(t, ses, other); c.Counts.Cached != used(0) {
 		t.Errorf("another slot: %+v", c.Counts)
 	}
 	same := more
-	if _, c := run(t, ses, same); c.Counts.Cached != used(len(two)-1) {
+	if _, c := drivertest.Streamed(t, ses, same); c.Counts.Cached != used(len(two)-1) {
 		t.Errorf("the same again: cached %+v, want all but one token of %d", c.Counts.Cached, len(two))
 	}
 	cold := more
 	cold.Reuse = false
-	if _, c := run(t, ses, cold); c.Counts.Cached != used(0) {
+	if _, c := drivertest.Streamed(t, ses, cold); c.Counts.Cached != used(0) {
 		t.Errorf("cold: %+v", c.Counts)
 	}
 	if err := ses.(drivers.CacheFlusher).FlushCache(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, c := run(t, ses, other); c.Counts.Cached != used(0) {
+	if _, c := drivertest.Streamed(t, ses, other); c.Counts.Cached != used(0) {
 		t.Errorf("after a flush: %+v", c.Counts)
 	}
 }
@@ -160,7 +160,7 @@ func TestHelperReusesNothingThatItCannotVouchFor(t *testing.T) {
 			r := ask("a prompt", 6)
 			r.Reuse, r.Slot = true, 0
 			for range 2 {
-				if _, tr := run(t, ses, r); tr.Counts.Cached != used(0) {
+				if _, tr := drivertest.Streamed(t, ses, r); tr.Counts.Cached != used(0) {
 					t.Errorf("cached %+v", tr.Counts.Cached)
 				}
 			}
@@ -172,7 +172,7 @@ func TestHelperStampsAgreeWithTheTimetable(t *testing.T) {
 	log := t.TempDir() + "/ready"
 	ses := start(t, standin{"decode_us": 5000, "prefill_us": 500, "log": log, "text": "abcdefgh"}, 1)
 	const tokens = 100
-	rec, tr := run(t, ses, ask(strings.Repeat("x", 100), tokens))
+	rec, tr := drivertest.Streamed(t, ses, ask(strings.Repeat("x", 100), tokens))
 	b, err := os.ReadFile(log)
 	if err != nil {
 		t.Fatal(err)
@@ -216,7 +216,7 @@ func TestHelperTellsThinkingApart(t *testing.T) {
 	ses := start(t, standin{"text": "hm, so</think>Yes."}, 1)
 	r := ask("think", 18)
 	r.Reasoning = "on"
-	_, tr := run(t, ses, r)
+	_, tr := drivertest.Streamed(t, ses, r)
 	var thought, answer string
 	for _, e := range tr.Events {
 		if e.Kind == stream.Reasoning {
@@ -229,11 +229,11 @@ func TestHelperTellsThinkingApart(t *testing.T) {
 		t.Errorf("thought %q, answer %q, %+v", thought, answer, tr.Counts.Reasoning)
 	}
 	r.Reasoning = "off"
-	if _, tr := run(t, ses, r); tr.Counts.Reasoning.Known() {
+	if _, tr := drivertest.Streamed(t, ses, r); tr.Counts.Reasoning.Known() {
 		t.Errorf("a template that can think, and no mark: %+v", tr.Counts.Reasoning)
 	}
 	plain := start(t, standin{"template": "{{ messages }}"}, 1)
-	if _, tr := run(t, plain, ask("x", 4)); tr.Counts.Reasoning != used(0) {
+	if _, tr := drivertest.Streamed(t, plain, ask("x", 4)); tr.Counts.Reasoning != used(0) {
 		t.Errorf("a template that knows no thinking: %+v", tr.Counts.Reasoning)
 	}
 }
@@ -243,14 +243,14 @@ func TestHelperWithoutATemplate(t *testing.T) {
 	if got := ses.Info().Metadata["template"]; !strings.HasPrefix(got, "none") {
 		t.Errorf("metadata: %q", got)
 	}
-	_, tr := run(t, ses, drivertest.Ask())
+	_, tr := drivertest.Streamed(t, ses, drivertest.Ask())
 	if !strings.Contains(string(tr.Extra), `"rendering":"plain"`) {
 		t.Errorf("extra: %s", tr.Extra)
 	}
 	refused := start(t, standin{}, 1)
 	r := ask("x", 4)
 	r.Prompt.Messages[0].Role = "critic"
-	if _, tr := run(t, refused, r); !strings.Contains(string(tr.Extra), `"rendering":"plain"`) {
+	if _, tr := drivertest.Streamed(t, refused, r); !strings.Contains(string(tr.Extra), `"rendering":"plain"`) {
 		t.Errorf("a role that the template refuses: %s", tr.Extra)
 	}
 }
@@ -261,40 +261,24 @@ func TestHelperRunsSeveralStreamsInABatch(t *testing.T) {
 		t.Fatalf("info: %+v", i)
 	}
 	const streams, tokens = 4, 30
-	gate := make(chan struct{})
-	var held, all sync.WaitGroup
-	held.Add(streams)
-	trs := make([]stream.Transcript, streams)
-	for i := range streams {
-		all.Go(func() {
-			r := ask(strings.Repeat("y", i+3), tokens)
-			r.Hold = func(context.Context) (time.Duration, error) { held.Done(); <-gate; return 1, nil }
-			rec, err := ses.Stream(t.Context(), r)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if trs[i], err = ses.Decode(rec); err != nil {
-				t.Error(err)
-			}
-		})
+	rs := make([]drivers.Request, streams)
+	for i := range rs {
+		rs[i] = ask(strings.Repeat("y", i+3), tokens)
 	}
-	held.Wait()
-	close(gate)
-	all.Wait()
+	trs := drivertest.AtOnce(t, ses, rs)
 	var begin, end time.Duration
 	for _, tr := range trs {
 		if len(tr.Events) != tokens || tr.Counts.Output != used(tokens) || tr.Counts.Cached != used(0) || tr.Finish != stream.FinishLength {
 			t.Fatalf("%d events, counts %+v, finish %q", len(tr.Events), tr.Counts, tr.Finish)
 		}
-		wantText(t, text(tr), said(speech, tokens))
+		wantText(t, drivertest.Text(tr), said(speech, tokens))
 		begin, end = max(begin, tr.Events[0].At), tr.Events[tokens-1].At
 	}
 	if begin >= end {
 		t.Errorf("the streams did not overlap: the last began at %v, one ended at %v", begin, end)
 	}
 	// One after another it is the same session.
-	if _, tr := run(t, ses, ask("z", 5)); tr.Counts.Output != used(5) {
+	if _, tr := drivertest.Streamed(t, ses, ask("z", 5)); tr.Counts.Output != used(5) {
 		t.Errorf("after the batch: %+v", tr.Counts)
 	}
 }
@@ -316,7 +300,7 @@ func TestHelperCancel(t *testing.T) {
 				t.Errorf("decode: %v, %d events", err, len(tr.Events))
 			}
 			began := time.Now()
-			if _, tr := run(t, ses, ask("x", 5)); tr.Counts.Output != used(5) {
+			if _, tr := drivertest.Streamed(t, ses, ask("x", 5)); tr.Counts.Output != used(5) {
 				t.Errorf("the stream after it: %+v", tr.Counts)
 			}
 			if took := time.Since(began); took > 8*time.Second {
@@ -429,7 +413,7 @@ func TestHelperHold(t *testing.T) {
 	}
 	calls := 0
 	r.Hold = func(context.Context) (time.Duration, error) { calls++; return 7, nil }
-	rec, _ := run(t, ses, r)
+	rec, _ := drivertest.Streamed(t, ses, r)
 	if rec.Sched != 7 || calls != 1 || rec.Send < 7 {
 		t.Errorf("sched %v, %d calls", rec.Sched, calls)
 	}
@@ -459,7 +443,7 @@ func TestHelperRefusals(t *testing.T) {
 	if !errors.Is(err, drivers.ErrBadRequest) || rec.Outcome != stream.Cut {
 		t.Errorf("no tokens asked: %v", err)
 	}
-	run(t, ses, ask("x", 3))
+	drivertest.Streamed(t, ses, ask("x", 3))
 	_ = ses.Close()
 	if err := ses.Close(); err != nil {
 		t.Errorf("close twice: %v", err)
@@ -478,7 +462,7 @@ func broken(t *testing.T, dir string) {
 
 func TestDecodeIsPure(t *testing.T) {
 	ses := start(t, standin{"text": speech}, 1)
-	rec, one := run(t, ses, ask("x", 20))
+	rec, one := drivertest.Streamed(t, ses, ask("x", 20))
 	for _, step := range []int{1, 7, 64, len(rec.Data)} {
 		again := rec
 		again.Reads = nil
@@ -487,7 +471,7 @@ func TestDecodeIsPure(t *testing.T) {
 			again.Reads = append(again.Reads, stream.Read{End: end, At: rec.Send + time.Duration(end)})
 		}
 		two, err := ses.Decode(again)
-		if err != nil || text(two) != text(one) || two.Counts != one.Counts || two.Server != one.Server || len(two.Events) != len(one.Events) {
+		if err != nil || drivertest.Text(two) != drivertest.Text(one) || two.Counts != one.Counts || two.Server != one.Server || len(two.Events) != len(one.Events) {
 			t.Errorf("reads of %d bytes: %v, %+v", step, err, two.Counts)
 		}
 	}
@@ -520,7 +504,7 @@ func TestContextLimit(t *testing.T) {
 				t.Errorf("what just fits: %v, outcome %v", err, rec.Outcome)
 			}
 		}
-		if _, tr := run(t, ses, ask("x", 5)); tr.Counts.Output.N != 5 {
+		if _, tr := drivertest.Streamed(t, ses, ask("x", 5)); tr.Counts.Output.N != 5 {
 			t.Errorf("%d streams, after it: %+v", parallel, tr.Counts)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/drivers/drivertest"
 	"github.com/llm-speed/llm-speed/internal/clock"
 	"github.com/llm-speed/llm-speed/internal/sim"
 	"github.com/llm-speed/llm-speed/internal/stream"
@@ -35,7 +36,7 @@ func TestServerOfTheSimulator(t *testing.T) {
 	if !i.Simulated || i.Version != "0.32.0" || !strings.HasPrefix(i.Build, "applegpu") || i.Template == drivers.NotKnown {
 		t.Errorf("info: %+v", i)
 	}
-	rec, tr := run(t, ses, drivers.Request{Prompt: user("hello there"), OutputTokens: 64, Slot: drivers.AnySlot})
+	rec, tr := drivertest.Streamed(t, ses, drivers.Request{Prompt: user("hello there"), OutputTokens: 64, Slot: drivers.AnySlot})
 	if tr.Counts.Output != used(64) || tr.Finish != stream.FinishLength || !tr.Counts.Cached.Known() || len(tr.Events) == 0 || rec.Outcome != stream.Complete {
 		t.Errorf("counts %+v, finish %q, %d events", tr.Counts, tr.Finish, len(tr.Events))
 	}

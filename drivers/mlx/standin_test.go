@@ -84,28 +84,6 @@ func user(text string) drivers.Prompt {
 	return drivers.Prompt{Messages: []chat.Message{{Role: "user", Content: text}}}
 }
 
-// run streams and decodes; neither may fail.
-func run(t *testing.T, ses drivers.Session, r drivers.Request) (stream.Recording, stream.Transcript) {
-	t.Helper()
-	rec, err := ses.Stream(t.Context(), r)
-	if err != nil {
-		t.Fatalf("stream: %v", err)
-	}
-	tr, err := ses.Decode(rec)
-	if err != nil {
-		t.Fatalf("decode: %v\n%s", err, rec.Data)
-	}
-	return rec, tr
-}
-
-func text(tr stream.Transcript) string {
-	var b strings.Builder
-	for _, e := range tr.Events {
-		b.WriteString(e.Text)
-	}
-	return b.String()
-}
-
 func used(n int) stream.Count { return stream.Count{N: n, From: stream.Usage} }
 
 // said is the start of what the stand-in says, n tokens of a byte each.

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/drivers/drivertest"
 	"github.com/llm-speed/llm-speed/internal/chat"
 	"github.com/llm-speed/llm-speed/internal/clock"
 	"github.com/llm-speed/llm-speed/internal/proc"
@@ -150,27 +151,6 @@ func user(text string) drivers.Prompt {
 
 func words(salt string, n int) drivers.Prompt { return user(salt + strings.Repeat(" the", n)) }
 
-func runOne(t *testing.T, s drivers.Session, r drivers.Request) (stream.Recording, stream.Transcript) {
-	t.Helper()
-	rec, err := s.Stream(t.Context(), r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr, err := s.Decode(rec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return rec, tr
-}
-
-func texts(tr stream.Transcript) string {
-	var b strings.Builder
-	for _, e := range tr.Events {
-		b.WriteString(e.Text)
-	}
-	return b.String()
-}
-
 func TestRealStreams(t *testing.T) {
 	dir := realHome(t)
 	s := openReal(t, "chatml", drivers.Need{Context: 4000, Parallel: 4})
@@ -205,7 +185,7 @@ func TestRealStreams(t *testing.T) {
 
 	t.Run("lengths and counts", func(t *testing.T) {
 		p := words("cold", 122-len("cold"))
-		_, tr := runOne(t, s, drivers.Request{Prompt: p, OutputTokens: 200})
+		_, tr := drivertest.Streamed(t, s, drivers.Request{Prompt: p, OutputTokens: 200})
 		if tr.Counts.Output != (stream.Count{N: 200, From: "B"}) || tr.Counts.Cached.Known() || tr.Counts.Reasoning.Known() || tr.Finish != stream.FinishLength || tr.Truncated {
 			t.Errorf("counts %+v, finish %s, truncated %v", tr.Counts, tr.Finish, tr.Truncated)
 		}
@@ -216,7 +196,7 @@ func TestRealStreams(t *testing.T) {
 		if len(tr.Events) != 200 {
 			t.Errorf("%d events", len(tr.Events))
 		}
-		if text := texts(tr); strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
+		if text := drivertest.Text(tr); strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
 			t.Errorf("text is not printable: %q", text)
 		}
 		if tr.Server.DecodeTokens != 199 || tr.Server.Decode <= 0 || tr.Server.Prefill <= 0 || tr.Server.PromptTokens.Known() {
@@ -228,7 +208,7 @@ func TestRealStreams(t *testing.T) {
 		// The client's rate over (t_1, t_L] against the server's by our rule: over few tokens n/(n-1) shows.
 		var best float64
 		for i := range 12 { // the machine may be busy: the best try counts
-			_, tr := runOne(t, s, drivers.Request{Prompt: words(fmt.Sprintf("rate %d", i), 32), OutputTokens: 400, Seed: uint64(i)})
+			_, tr := drivertest.Streamed(t, s, drivers.Request{Prompt: words(fmt.Sprintf("rate %d", i), 32), OutputTokens: 400, Seed: uint64(i)})
 			ev := tr.Events
 			client := float64(len(ev)-1) / (ev[len(ev)-1].At - ev[0].At).Seconds()
 			server := float64(tr.Server.DecodeTokens) / tr.Server.Decode.Seconds()
@@ -245,10 +225,10 @@ func TestRealStreams(t *testing.T) {
 
 	t.Run("a cached prompt is counted whole and costs next to nothing", func(t *testing.T) {
 		p := words("warm", 1500)
-		_, first := runOne(t, s, drivers.Request{Prompt: p, OutputTokens: 2, Reuse: true})
+		_, first := drivertest.Streamed(t, s, drivers.Request{Prompt: p, OutputTokens: 2, Reuse: true})
 		var least time.Duration
 		for range 5 {
-			_, again := runOne(t, s, drivers.Request{Prompt: p, OutputTokens: 2, Reuse: true})
+			_, again := drivertest.Streamed(t, s, drivers.Request{Prompt: p, OutputTokens: 2, Reuse: true})
 			if again.Counts.Prompt != first.Counts.Prompt || again.Counts.Cached.Known() || again.Server.PromptTokens.Known() {
 				t.Fatalf("counts %+v, at first %+v", again.Counts, first.Counts)
 			}
@@ -263,7 +243,7 @@ func TestRealStreams(t *testing.T) {
 
 	t.Run("one token", func(t *testing.T) {
 		for _, asked := range []int{1, 0} {
-			_, tr := runOne(t, s, drivers.Request{Prompt: words("one", 20), OutputTokens: asked})
+			_, tr := drivertest.Streamed(t, s, drivers.Request{Prompt: words("one", 20), OutputTokens: asked})
 			if tr.Counts.Output.N != 1 || tr.Server.Decode != 0 || tr.Server.DecodeTokens != 0 {
 				t.Errorf("%d asked for: %+v %+v", asked, tr.Counts, tr.Server)
 			}
@@ -313,7 +293,7 @@ func TestRealStreams(t *testing.T) {
 		if _, err := s.Decode(rec); !errors.Is(err, drivers.ErrContextLength) {
 			t.Errorf("got %v", err)
 		}
-		_, tr := runOne(t, s, drivers.Request{Prompt: words("cut", 4060), OutputTokens: 64})
+		_, tr := drivertest.Streamed(t, s, drivers.Request{Prompt: words("cut", 4060), OutputTokens: 64})
 		if !tr.Truncated || tr.Counts.Output.N >= 64 || tr.Finish != stream.FinishLength {
 			t.Errorf("truncated %v, counts %+v, finish %s", tr.Truncated, tr.Counts, tr.Finish)
 		}
@@ -332,7 +312,7 @@ func TestRealStreams(t *testing.T) {
 
 	t.Run("a conversation with tools", func(t *testing.T) {
 		p := probePrompt()
-		_, tr := runOne(t, s, drivers.Request{Prompt: p, OutputTokens: 32})
+		_, tr := drivertest.Streamed(t, s, drivers.Request{Prompt: p, OutputTokens: 32})
 		if tr.Counts.Output.N != 32 || tr.Counts.Prompt.N < 100 {
 			t.Errorf("counts %+v", tr.Counts)
 		}
@@ -382,7 +362,7 @@ func TestRealStreams(t *testing.T) {
 			t.Errorf("unloaded, and its cache counted on: %v", err)
 		}
 		// A cold prompt needs no cache: the model is loaded again, before the clock starts.
-		_, tr := runOne(t, s, drivers.Request{Prompt: words("back", 20), OutputTokens: 4})
+		_, tr := drivertest.Streamed(t, s, drivers.Request{Prompt: words("back", 20), OutputTokens: 4})
 		if !strings.Contains(string(tr.Extra), `"reloaded":true`) {
 			t.Errorf("extra %s", tr.Extra)
 		}
@@ -453,7 +433,7 @@ func TestRealModels(t *testing.T) {
 	t.Run("ends at once", func(t *testing.T) {
 		s := opened(t, "ends").(*session)
 		s.chosen.temperature = 0
-		_, tr := runOne(t, s, drivers.Request{Prompt: words("end", 30), OutputTokens: 64})
+		_, tr := drivertest.Streamed(t, s, drivers.Request{Prompt: words("end", 30), OutputTokens: 64})
 		if tr.Finish != stream.FinishStop || tr.Counts.Output.N != 1 || len(tr.Events) != 0 || tr.Server.Decode != 0 {
 			t.Errorf("%s, %+v, %d events, %+v", tr.Finish, tr.Counts, len(tr.Events), tr.Server)
 		}
@@ -476,7 +456,7 @@ func TestRealModels(t *testing.T) {
 	t.Run("thinks", func(t *testing.T) {
 		s := opened(t, "thinker")
 		for reasoning, want := range map[string]stream.Kind{"": stream.Reasoning, "on": stream.Reasoning, "off": stream.Content} {
-			_, tr := runOne(t, s, drivers.Request{Prompt: words("think", 30), OutputTokens: 24, Reasoning: reasoning})
+			_, tr := drivertest.Streamed(t, s, drivers.Request{Prompt: words("think", 30), OutputTokens: 24, Reasoning: reasoning})
 			if tr.Counts.Output.N != 24 || len(tr.Events) == 0 || tr.Events[0].Kind != want {
 				t.Errorf("reasoning %q: %+v, %+v", reasoning, tr.Counts, tr.Events)
 			}
@@ -491,7 +471,7 @@ func TestRealModels(t *testing.T) {
 		if got := s.Info().Metadata["rendering"]; got != "the model's template, with system messages and tools as part of the messages' text: it knows none" {
 			t.Errorf("rendering %q", got)
 		}
-		_, tr := runOne(t, s, drivers.Request{Prompt: probePrompt(), OutputTokens: 8})
+		_, tr := drivertest.Streamed(t, s, drivers.Request{Prompt: probePrompt(), OutputTokens: 8})
 		if tr.Counts.Prompt.N < 60 {
 			t.Errorf("%d prompt tokens: parts of the conversation are missing", tr.Counts.Prompt.N)
 		}
@@ -567,7 +547,7 @@ func TestRealModels(t *testing.T) {
 	t.Run("is replaced in the middle", func(t *testing.T) {
 		weightstest.OllamaCreate(t, url, "changing", weightstest.OllamaTemplate, weightstest.Options{}.Bytes())
 		s := opened(t, "changing")
-		runOne(t, s, drivers.Request{Prompt: words("one", 30), OutputTokens: 4})
+		drivertest.Streamed(t, s, drivers.Request{Prompt: words("one", 30), OutputTokens: 4})
 		weightstest.OllamaCreate(t, url, "changing", weightstest.OllamaThinking, weightstest.Options{Ends: true}.Bytes())
 		var err error
 		for range 2 { // the loaded one may serve once more

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/llm-speed/llm-speed/drivers"
-	"github.com/llm-speed/llm-speed/internal/clock"
+	"github.com/llm-speed/llm-speed/drivers/drivertest"
 )
 
 // fake is a stand-in for SGLang with the documented shapes: a tokenizer of one id a byte, and a prefix cache.
@@ -255,24 +255,11 @@ func (f *fake) flush(w http.ResponseWriter, _ *http.Request) {
 func (f *fake) open(t *testing.T, change ...func(*drivers.Config)) (drivers.Session, *httptest.Server) {
 	t.Helper()
 	srv := f.start(t)
-	ses, err := tryOpen(t, srv.URL, change...)
+	ses, err := drivertest.Open(t, Spec(), srv.URL, change...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return ses, srv
-}
-
-func tryOpen(t *testing.T, url string, change ...func(*drivers.Config)) (drivers.Session, error) {
-	t.Helper()
-	c := drivers.Config{URL: url, Clock: clock.New(), Log: t.Logf, Options: map[string]string{}}
-	for _, f := range change {
-		f(&c)
-	}
-	ses, err := Spec().Open(t.Context(), c, drivers.Need{Context: 4096, Parallel: 1})
-	if err == nil {
-		t.Cleanup(func() { _ = ses.Close() })
-	}
-	return ses, err
 }
 
 func ask(text string, tokens int) drivers.Request {

@@ -18,22 +18,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/drivers/drivertest"
 	"github.com/llm-speed/llm-speed/internal/clock"
 	"github.com/llm-speed/llm-speed/internal/stream"
 )
-
-func run(t *testing.T, ses drivers.Session, r drivers.Request) stream.Transcript {
-	t.Helper()
-	rec, err := ses.Stream(t.Context(), r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := ses.Decode(rec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return got
-}
 
 func TestOpenNative(t *testing.T) {
 	f := &fake{maxModelLen: 40960}
@@ -58,9 +46,9 @@ func TestOpenNative(t *testing.T) {
 		t.Error(diff)
 	}
 	const n = 30
-	first := run(t, ses, ask("one and the same", n))
+	first := drivertest.Said(t, ses, ask("one and the same", n))
 	salts := []any{f.last()["cache_salt"]}
-	again := run(t, ses, ask("one and the same", n))
+	again := drivertest.Said(t, ses, ask("one and the same", n))
 	if salts = append(salts, f.last()["cache_salt"]); salts[0] == nil || salts[0] == salts[1] || f.last()["extra_key"] != salts[1] {
 		t.Errorf("salts: %v", salts)
 	}
@@ -76,11 +64,11 @@ func TestOpenNative(t *testing.T) {
 	warm := ask("one and the same", n)
 	warm.Reuse = true
 	golden(t, "testdata/request_cold.json", f.last(), salts[1])
-	run(t, ses, warm)
+	drivertest.Said(t, ses, warm)
 	if f.last()["cache_salt"] != nil {
 		t.Error("a prompt that may be reused has a salt")
 	}
-	if got := run(t, ses, warm); got.Counts.Cached.N == 0 || got.Counts.Prompt.N != got.Counts.Cached.N+1 {
+	if got := drivertest.Said(t, ses, warm); got.Counts.Cached.N == 0 || got.Counts.Prompt.N != got.Counts.Cached.N+1 {
 		t.Errorf("counts %+v", got.Counts)
 	}
 	ids, err := drivers.CapsOf(ses).Tokenizer.Tokenize(t.Context(), user("xyz"))
@@ -89,7 +77,7 @@ func TestOpenNative(t *testing.T) {
 	}
 	think := ask("why", 4)
 	think.Reasoning = "on"
-	if got := run(t, ses, think); got.Events[0].Kind != stream.Reasoning || got.Counts.Reasoning.N != 4 {
+	if got := drivertest.Said(t, ses, think); got.Events[0].Kind != stream.Reasoning || got.Counts.Reasoning.N != 4 {
 		t.Errorf("inside a thinking block: %+v", got)
 	}
 }
@@ -150,8 +138,8 @@ func TestOpenVariants(t *testing.T) {
 				t.Errorf("info: %+v", i)
 			}
 			r := ask("Tell me of lakes.", 20)
-			run(t, ses, r)
-			got := run(t, ses, r)
+			drivertest.Said(t, ses, r)
+			got := drivertest.Said(t, ses, r)
 			if got.Counts.Cached.Known() != c.cached || got.Counts.Output.N != 20 || len(got.Events) != 20 {
 				t.Errorf("counts %+v, %d events", got.Counts, len(got.Events))
 			}
@@ -170,7 +158,7 @@ func TestTextTokenizer(t *testing.T) {
 	if tok == nil || ses.Info().Template != len("<s>[user]<nil>[assistant]") {
 		t.Fatalf("%+v", ses.Info())
 	}
-	got := run(t, ses, ask("How long is this?", 3))
+	got := drivertest.Said(t, ses, ask("How long is this?", 3))
 	if ids, err := tok.Tokenize(t.Context(), user("How long is this?")); err != nil || len(ids) != got.Counts.Prompt.N {
 		t.Errorf("%v: %d ids, the server counts %d", err, len(ids), got.Counts.Prompt.N)
 	}
@@ -207,10 +195,10 @@ func TestEndpointOption(t *testing.T) {
 	if ses.Info().Metadata["endpoint"] != "/v1/chat/completions" {
 		t.Errorf("%v", ses.Info().Metadata)
 	}
-	if _, err := tryOpen(t, (&fake{noMessages: true}).start(t).URL, set(endpointGenerate)); !errors.Is(err, drivers.ErrUnsupported) {
+	if _, err := drivertest.Open(t, Spec(), (&fake{noMessages: true}).start(t).URL, set(endpointGenerate)); !errors.Is(err, drivers.ErrUnsupported) {
 		t.Errorf("generate, where it can't be: %v", err)
 	}
-	if _, err := tryOpen(t, "127.0.0.1:1", set("pigeon")); err == nil || !strings.Contains(err.Error(), "pigeon") {
+	if _, err := drivertest.Open(t, Spec(), "127.0.0.1:1", set("pigeon")); err == nil || !strings.Contains(err.Error(), "pigeon") {
 		t.Errorf("a word that means nothing: %v", err)
 	}
 }
@@ -270,12 +258,12 @@ func TestModelChanges(t *testing.T) {
 
 func TestModelIsNotThere(t *testing.T) {
 	srv := (&fake{}).start(t)
-	_, err := tryOpen(t, srv.URL+"/v1", func(c *drivers.Config) { c.Model = "Qwen3-8" })
+	_, err := drivertest.Open(t, Spec(), srv.URL+"/v1", func(c *drivers.Config) { c.Model = "Qwen3-8" })
 	if !errors.Is(err, drivers.ErrModelNotFound) || !strings.Contains(err.Error(), "did you mean Qwen3-8B?") {
 		t.Errorf("%v", err)
 	}
 	for _, ref := range []string{"", "Qwen3-8B", "/home/u/models/Qwen3-8B"} {
-		ses, err := tryOpen(t, srv.URL, func(c *drivers.Config) { c.Model = ref })
+		ses, err := drivertest.Open(t, Spec(), srv.URL, func(c *drivers.Config) { c.Model = ref })
 		if err != nil || ses.Info().Model.Ref != "Qwen3-8B" {
 			t.Errorf("%q: %v", ref, err)
 		}
@@ -311,7 +299,7 @@ func TestOthers(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			srv := httptest.NewServer(c.server)
 			defer srv.Close()
-			_, err := tryOpen(t, srv.URL)
+			_, err := drivertest.Open(t, Spec(), srv.URL)
 			if !errors.Is(err, c.want) {
 				t.Errorf("open: %v, want %v", err, c.want)
 			}
@@ -359,7 +347,7 @@ func TestLocalWeights(t *testing.T) {
 		}
 	}
 	f.model = dir
-	ses, err := tryOpen(t, srv.URL)
+	ses, err := drivertest.Open(t, Spec(), srv.URL)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/drivers/drivertest"
 	"github.com/llm-speed/llm-speed/internal/chat"
 	"github.com/llm-speed/llm-speed/internal/clock"
 	"github.com/llm-speed/llm-speed/internal/stream"
@@ -158,32 +159,6 @@ func (f *fake) last() map[string]any {
 	return f.bodies[len(f.bodies)-1]
 }
 
-func tryOpen(t *testing.T, url string, change ...func(*drivers.Config)) (drivers.Session, error) {
-	t.Helper()
-	c := drivers.Config{URL: url, Clock: clock.New(), Log: t.Logf, Options: map[string]string{}}
-	for _, f := range change {
-		f(&c)
-	}
-	ses, err := Spec().Open(t.Context(), c, drivers.Need{Context: 4096, Parallel: 1})
-	if err == nil {
-		t.Cleanup(func() { _ = ses.Close() })
-	}
-	return ses, err
-}
-
-func run(t *testing.T, ses drivers.Session, r drivers.Request) stream.Transcript {
-	t.Helper()
-	rec, err := ses.Stream(t.Context(), r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := ses.Decode(rec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return got
-}
-
 func TestOpenVariants(t *testing.T) {
 	for _, c := range []struct {
 		name              string
@@ -201,7 +176,7 @@ func TestOpenVariants(t *testing.T) {
 		{"a tokenizer that is off", &fake{drift: 3}, true, false, false, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ses, err := tryOpen(t, c.fake.start(t).URL)
+			ses, err := drivertest.Open(t, Spec(), c.fake.start(t).URL)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -214,11 +189,11 @@ func TestOpenVariants(t *testing.T) {
 				t.Errorf("template: %d", i.Template)
 			}
 			r := drivers.Request{Prompt: user(strings.Repeat("Tell me of lakes. ", 20)), OutputTokens: 20, Slot: drivers.AnySlot, Reasoning: "off"}
-			first := run(t, ses, r)
+			first := drivertest.Said(t, ses, r)
 			if known := first.Counts.Cached.Known(); known != c.cache || first.Counts.Cached.N != 0 {
 				t.Errorf("the first time: %+v", first.Counts.Cached)
 			}
-			got := run(t, ses, r)
+			got := drivertest.Said(t, ses, r)
 			if got.Counts.Cached.Known() != c.cache || c.cache && got.Counts.Cached.N != page {
 				t.Errorf("the second time: %+v", got.Counts.Cached)
 			}
@@ -250,11 +225,11 @@ func TestModel(t *testing.T) {
 	f := &fake{}
 	srv := f.start(t)
 	for ref, want := range map[string]string{"Qwen3-8B-exl3-4.0bp": "did you mean Qwen3-8B-exl3-4.0bpw", "Llama-exl2": "not loaded", "zzz": "it serves Llama-exl2"} {
-		if _, err := tryOpen(t, srv.URL, func(c *drivers.Config) { c.Model = ref }); !errors.Is(err, drivers.ErrModelNotFound) || !strings.Contains(err.Error(), want) {
+		if _, err := drivertest.Open(t, Spec(), srv.URL, func(c *drivers.Config) { c.Model = ref }); !errors.Is(err, drivers.ErrModelNotFound) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", ref, err)
 		}
 	}
-	ses, err := tryOpen(t, srv.URL+"/v1", func(c *drivers.Config) { c.Model = "Qwen3-8B-exl3-4.0bpw" })
+	ses, err := drivertest.Open(t, Spec(), srv.URL+"/v1", func(c *drivers.Config) { c.Model = "Qwen3-8B-exl3-4.0bpw" })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +241,7 @@ func TestModel(t *testing.T) {
 	if _, err = ses.Decode(rec); !errors.Is(err, drivers.ErrModelNotFound) {
 		t.Errorf("another model: %v", err)
 	}
-	if _, err := tryOpen(t, (&fake{unloaded: true}).start(t).URL); !errors.Is(err, drivers.ErrNoModel) {
+	if _, err := drivertest.Open(t, Spec(), (&fake{unloaded: true}).start(t).URL); !errors.Is(err, drivers.ErrNoModel) {
 		t.Errorf("nothing loaded: %v", err)
 	}
 }
@@ -283,14 +258,14 @@ func TestWeightsOption(t *testing.T) {
 		t.Fatal(err)
 	}
 	set := func(c *drivers.Config) { c.Options[optWeights] = dir }
-	ses, err := tryOpen(t, srv.URL, set)
+	ses, err := drivertest.Open(t, Spec(), srv.URL, set)
 	if err != nil || ses.Info().Model.Path != dir || ses.Info().Model.SizeBytes != int64(len(file)) || !slices.Contains(drivers.CapsOf(ses).Secrets.Secrets(), filepath.Dir(dir)+"/") {
 		t.Errorf("%v", err)
 	}
-	if _, err := tryOpen(t, (&fake{model: "Llama"}).start(t).URL, set); !errors.Is(err, drivers.ErrModelNotFound) {
+	if _, err := drivertest.Open(t, Spec(), (&fake{model: "Llama"}).start(t).URL, set); !errors.Is(err, drivers.ErrModelNotFound) {
 		t.Errorf("another model's folder: %v", err)
 	}
-	if _, err := tryOpen(t, srv.URL, func(c *drivers.Config) { c.Options[optWeights] = t.TempDir() }); err == nil {
+	if _, err := drivertest.Open(t, Spec(), srv.URL, func(c *drivers.Config) { c.Options[optWeights] = t.TempDir() }); err == nil {
 		t.Error("an empty folder is taken")
 	}
 }
@@ -320,7 +295,7 @@ func TestOthers(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			srv := httptest.NewServer(c.server)
 			defer srv.Close()
-			if _, err := tryOpen(t, srv.URL); !errors.Is(err, c.want) {
+			if _, err := drivertest.Open(t, Spec(), srv.URL); !errors.Is(err, c.want) {
 				t.Errorf("open: %v, want %v", err, c.want)
 			}
 			if found, err := Spec().Detect(t.Context(), drivers.Config{URL: srv.URL, Clock: clock.New()}); err != nil || len(found) > 0 {
@@ -336,7 +311,7 @@ func TestDetectAndKeys(t *testing.T) {
 	if err != nil || len(found) != 1 || found[0].Usable || !strings.Contains(found[0].Note, "--api-key") {
 		t.Errorf("without a key: %v, %+v", err, found)
 	}
-	if _, err := tryOpen(t, srv.URL); !errors.Is(err, drivers.ErrAuth) || !strings.Contains(err.Error(), "api_tokens.yml") {
+	if _, err := drivertest.Open(t, Spec(), srv.URL); !errors.Is(err, drivers.ErrAuth) || !strings.Contains(err.Error(), "api_tokens.yml") {
 		t.Errorf("without a key: %v", err)
 	}
 	key := drivers.NewSecret("0123456789abcdef")

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/drivers/drivertest"
 	"github.com/llm-speed/llm-speed/internal/clock"
 	"github.com/llm-speed/llm-speed/internal/stream"
 )
@@ -137,32 +138,6 @@ func (f *fake) last() map[string]any {
 	return f.bodies[len(f.bodies)-1]
 }
 
-func tryOpen(t *testing.T, url string, change ...func(*drivers.Config)) (drivers.Session, error) {
-	t.Helper()
-	c := drivers.Config{URL: url, Clock: clock.New(), Log: t.Logf, Options: map[string]string{}}
-	for _, f := range change {
-		f(&c)
-	}
-	ses, err := Spec().Open(t.Context(), c, drivers.Need{Context: 4096, Parallel: 1})
-	if err == nil {
-		t.Cleanup(func() { _ = ses.Close() })
-	}
-	return ses, err
-}
-
-func run(t *testing.T, ses drivers.Session, r drivers.Request) stream.Transcript {
-	t.Helper()
-	rec, err := ses.Stream(t.Context(), r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := ses.Decode(rec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return got
-}
-
 func TestOpenVariants(t *testing.T) {
 	for _, c := range []struct {
 		name        string
@@ -181,7 +156,7 @@ func TestOpenVariants(t *testing.T) {
 		{"template arguments refused", &fake{eosWorks: true, kwargsOdd: true}, true, true, []string{"cache_salt", "ignore_eos", "seed", "skip_special_tokens", "stream_options"}, "by cache_salt"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ses, err := tryOpen(t, c.fake.start(t).URL)
+			ses, err := drivertest.Open(t, Spec(), c.fake.start(t).URL)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -190,9 +165,9 @@ func TestOpenVariants(t *testing.T) {
 				t.Errorf("info: %+v", i)
 			}
 			r := drivers.Request{Prompt: user("Tell me of lakes."), OutputTokens: 20, Slot: drivers.AnySlot, Reasoning: "on"}
-			run(t, ses, r)
+			drivertest.Said(t, ses, r)
 			first := c.fake.last()["cache_salt"]
-			got := run(t, ses, r)
+			got := drivertest.Said(t, ses, r)
 			var sent []string
 			for k := range c.fake.last() {
 				if !slices.Contains([]string{"model", "messages", "max_tokens", "temperature", "stream", "chat_template_kwargs"}, k) {
@@ -213,8 +188,8 @@ func TestOpenVariants(t *testing.T) {
 				t.Errorf("finish %s after %d tokens", got.Finish, got.Counts.Output.N)
 			}
 			if r.Reuse = true; c.cold {
-				run(t, ses, r)
-				if again := run(t, ses, r); again.Counts.Cached.N == 0 || c.fake.last()["cache_salt"] != nil {
+				drivertest.Said(t, ses, r)
+				if again := drivertest.Said(t, ses, r); again.Counts.Cached.N == 0 || c.fake.last()["cache_salt"] != nil {
 					t.Errorf("reused: %+v", again.Counts)
 				}
 			}
@@ -223,7 +198,7 @@ func TestOpenVariants(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
-	ses, err := tryOpen(t, (&fake{metrics: metricsAnswer}).start(t).URL)
+	ses, err := drivertest.Open(t, Spec(), (&fake{metrics: metricsAnswer}).start(t).URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +218,7 @@ func TestMetrics(t *testing.T) {
 	// Gauges that name a running request while none of ours runs are stale, or somebody else's: they are not used.
 	stuck := strings.Replace(metricsAnswer, `num_requests_running{model_name="m",engine_type="trtllm"} 0.0`, `num_requests_running{model_name="m",engine_type="trtllm"} 1.0`, 1)
 	for metrics, want := range map[string][]string{stuck: {"cache_stats", "activity"}, "trtllm_request_success_total 4\n": {"activity"}, "vllm:num_requests_running 1\n": {"activity"}, "<html>": {"activity"}} {
-		ses, err := tryOpen(t, (&fake{metrics: metrics}).start(t).URL)
+		ses, err := drivertest.Open(t, Spec(), (&fake{metrics: metrics}).start(t).URL)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -258,7 +233,7 @@ func TestMetrics(t *testing.T) {
 
 func TestTokenizer(t *testing.T) {
 	f := &fake{eosWorks: true, tokenizer: true}
-	ses, err := tryOpen(t, f.start(t).URL)
+	ses, err := drivertest.Open(t, Spec(), f.start(t).URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,26 +243,26 @@ func TestTokenizer(t *testing.T) {
 	}
 	p := user(`Say "hello" twice.`)
 	ids, err := tok.Tokenize(t.Context(), p)
-	if got := run(t, ses, drivers.Request{Prompt: p, OutputTokens: 2, Slot: drivers.AnySlot}); err != nil || len(ids) != got.Counts.Prompt.N {
+	if got := drivertest.Said(t, ses, drivers.Request{Prompt: p, OutputTokens: 2, Slot: drivers.AnySlot}); err != nil || len(ids) != got.Counts.Prompt.N {
 		t.Errorf("%v: %d ids, the server counts %d", err, len(ids), got.Counts.Prompt.N)
 	}
 }
 
 func TestModel(t *testing.T) {
 	srv := (&fake{model: "/home/u/models/Qwen3-8B"}).start(t)
-	_, err := tryOpen(t, srv.URL+"/v1/", func(c *drivers.Config) { c.Model = "Qwen3-9B" })
+	_, err := drivertest.Open(t, Spec(), srv.URL+"/v1/", func(c *drivers.Config) { c.Model = "Qwen3-9B" })
 	if !errors.Is(err, drivers.ErrModelNotFound) || !strings.Contains(err.Error(), "did you mean Qwen3-8B?") || strings.Contains(err.Error(), "/home") {
 		t.Errorf("%v", err)
 	}
 	for _, ref := range []string{"", "Qwen3-8B", "/home/u/models/Qwen3-8B"} {
-		ses, err := tryOpen(t, srv.URL, func(c *drivers.Config) { c.Model = ref })
+		ses, err := drivertest.Open(t, Spec(), srv.URL, func(c *drivers.Config) { c.Model = ref })
 		if err != nil {
 			t.Fatal(err)
 		}
 		if ses.Info().Model.Ref != "Qwen3-8B" || !slices.Contains(drivers.CapsOf(ses).Secrets.Secrets(), "/home/u/models/") {
 			t.Errorf("%q: %+v", ref, ses.Info().Model)
 		}
-		if got := run(t, ses, drivers.Request{Prompt: user("a"), OutputTokens: 2, Slot: drivers.AnySlot}); got.Model != "Qwen3-8B" {
+		if got := drivertest.Said(t, ses, drivers.Request{Prompt: user("a"), OutputTokens: 2, Slot: drivers.AnySlot}); got.Model != "Qwen3-8B" {
 			t.Errorf("%q answered", got.Model)
 		}
 	}
@@ -297,11 +272,11 @@ func TestOptions(t *testing.T) {
 	srv := (&fake{eosWorks: true}).start(t)
 	set := func(k, v string) func(*drivers.Config) { return func(c *drivers.Config) { c.Options[k] = v } }
 	for _, v := range []string{"0", "-1", "many"} {
-		if _, err := tryOpen(t, srv.URL, set(optContext, v)); err == nil || !strings.Contains(err.Error(), optContext) {
+		if _, err := drivertest.Open(t, Spec(), srv.URL, set(optContext, v)); err == nil || !strings.Contains(err.Error(), optContext) {
 			t.Errorf("%s: %v", v, err)
 		}
 	}
-	ses, err := tryOpen(t, srv.URL, set(optContext, "8192"))
+	ses, err := drivertest.Open(t, Spec(), srv.URL, set(optContext, "8192"))
 	if err != nil || ses.Info().ContextMax != 8192 {
 		t.Errorf("%v", err)
 	}
@@ -309,7 +284,7 @@ func TestOptions(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tryOpen(t, srv.URL, set(optWeights, dir)); err == nil {
+	if _, err := drivertest.Open(t, Spec(), srv.URL, set(optWeights, dir)); err == nil {
 		t.Error("a folder without weights is taken")
 	}
 	header := `{"w":{"dtype":"BF16","shape":[2,2],"data_offsets":[0,8]}}`
@@ -317,11 +292,11 @@ func TestOptions(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "model.safetensors"), file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if ses, err = tryOpen(t, srv.URL, set(optWeights, dir)); err != nil || ses.Info().Model.Path != dir || ses.Info().Model.Quant == "" {
+	if ses, err = drivertest.Open(t, Spec(), srv.URL, set(optWeights, dir)); err != nil || ses.Info().Model.Path != dir || ses.Info().Model.Quant == "" {
 		t.Errorf("%v", err)
 	}
 	other := (&fake{model: "Llama"}).start(t)
-	if _, err := tryOpen(t, other.URL, set(optWeights, dir)); !errors.Is(err, drivers.ErrModelNotFound) {
+	if _, err := drivertest.Open(t, Spec(), other.URL, set(optWeights, dir)); !errors.Is(err, drivers.ErrModelNotFound) {
 		t.Errorf("another model's folder: %v", err)
 	}
 }
@@ -353,7 +328,7 @@ func TestOthers(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			srv := httptest.NewServer(c.server)
 			defer srv.Close()
-			if _, err := tryOpen(t, srv.URL); !errors.Is(err, c.want) {
+			if _, err := drivertest.Open(t, Spec(), srv.URL); !errors.Is(err, c.want) {
 				t.Errorf("open: %v, want %v", err, c.want)
 			}
 			if found, err := Spec().Detect(t.Context(), drivers.Config{URL: srv.URL, Clock: clock.New()}); err != nil || len(found) > 0 {

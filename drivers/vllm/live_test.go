@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/llm-speed/llm-speed/drivers"
+	"github.com/llm-speed/llm-speed/drivers/drivertest"
 	"github.com/llm-speed/llm-speed/internal/clock"
 	"github.com/llm-speed/llm-speed/internal/stream"
 )
@@ -34,7 +35,7 @@ func TestLive(t *testing.T) {
 		reuse bool
 		hits  bool
 	}{{false, false}, {false, false}, {true, false}, {true, true}} {
-		tr := run(t, s, drivers.Request{Prompt: p, OutputTokens: 64, Reuse: c.reuse, Slot: drivers.AnySlot})
+		tr := drivertest.Said(t, s, drivers.Request{Prompt: p, OutputTokens: 64, Reuse: c.reuse, Slot: drivers.AnySlot})
 		if tr.Counts.Output.N != 64 || tr.Finish != stream.FinishLength || len(tr.Disagree) > 0 || sent > 0 && tr.Counts.Prompt.N != sent {
 			t.Errorf("request %d: %+v, finish %s, %d ids, %v", n, tr.Counts, tr.Finish, sent, tr.Disagree)
 		}

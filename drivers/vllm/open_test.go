@@ -25,29 +25,7 @@ func against(t *testing.T, h http.Handler, change func(*drivers.Config)) (driver
 	t.Helper()
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	c := drivers.Config{URL: srv.URL, Clock: clock.New(), Log: t.Logf, Env: func(string) string { return "" }}
-	if change != nil {
-		change(&c)
-	}
-	s, err := Spec().Open(t.Context(), c, drivers.Need{Context: 1024, Parallel: 2})
-	if err == nil {
-		t.Cleanup(func() { _ = s.Close() })
-	}
-	return s, err
-}
-
-// run streams and decodes.
-func run(t *testing.T, s drivers.Session, r drivers.Request) stream.Transcript {
-	t.Helper()
-	rec, err := s.Stream(t.Context(), r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr, err := s.Decode(rec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tr
+	return drivertest.OpenFor(t, Spec(), srv.URL, drivers.Need{Context: 1024, Parallel: 2}, change)
 }
 
 func TestInfo(t *testing.T) {
@@ -79,7 +57,7 @@ func TestInfo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := run(t, s, r)
+	tr := drivertest.Said(t, s, r)
 	if tr.Counts.Prompt != stated(len(ids)) || tr.Counts.Output != stated(64) || tr.Counts.Cached != stated(0) || len(tr.Disagree) > 0 || len(tr.Events) != 64 || tr.Events[9].Tokens != 1 {
 		t.Errorf("%d ids, counts %+v, %d events, %v", len(ids), tr.Counts, len(tr.Events), tr.Disagree)
 	}
@@ -94,7 +72,7 @@ func TestSalts(t *testing.T) {
 	}
 	ask := func(reuse bool, slot int) int {
 		r := drivers.Request{Prompt: filler(100), OutputTokens: 4, Reuse: reuse, Slot: slot}
-		return run(t, s, r).Counts.Cached.N
+		return drivertest.Said(t, s, r).Counts.Cached.N
 	}
 	for i, c := range []struct {
 		reuse bool
@@ -121,7 +99,7 @@ func TestSalts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	if tr := run(t, other, drivers.Request{Prompt: filler(100), OutputTokens: 4, Reuse: true}); tr.Counts.Cached.N != 0 {
+	if tr := drivertest.Said(t, other, drivers.Request{Prompt: filler(100), OutputTokens: 4, Reuse: true}); tr.Counts.Cached.N != 0 {
 		t.Errorf("another session hits %d tokens", tr.Counts.Cached.N)
 	}
 }
@@ -129,7 +107,7 @@ func TestSalts(t *testing.T) {
 func TestLearns(t *testing.T) {
 	has := func(field string, want bool) func(*testing.T, *fake, drivers.Session) {
 		return func(t *testing.T, f *fake, s drivers.Session) {
-			run(t, s, drivertest.Ask())
+			drivertest.Said(t, s, drivertest.Ask())
 			if slices.Contains(f.fields(), field) != want {
 				t.Errorf("sends %v; want %s: %v", f.fields(), field, want)
 			}
@@ -157,19 +135,19 @@ func TestLearns(t *testing.T) {
 		{"does not know cache_salt", &fake{noSalt: true, details: true}, []check{meta("cache_salt", "not heeded"), has("cache_salt", false)}},
 		{"does not know cache_salt, tells by metrics only", &fake{noSalt: true}, []check{meta("cache_salt", "not heeded"), meta("cached_tokens", "not stated; start vLLM with")}},
 		{"tells cached tokens by metrics only", &fake{}, []check{meta("cache_salt", "seen to work"), meta("cached_tokens", "not stated"), func(t *testing.T, _ *fake, s drivers.Session) {
-			if tr := run(t, s, drivertest.Ask()); tr.Counts.Cached.Known() {
+			if tr := drivertest.Said(t, s, drivertest.Ask()); tr.Counts.Cached.Known() {
 				t.Errorf("absent is %+v", tr.Counts.Cached)
 			}
 		}}},
 		{"leaves cached tokens out where 0", &fake{details: true, omitZero: true}, []check{meta("cached_tokens", "stated where not 0"), func(t *testing.T, _ *fake, s drivers.Session) {
-			if tr := run(t, s, drivertest.Ask()); tr.Counts.Cached.Known() {
+			if tr := drivertest.Said(t, s, drivertest.Ask()); tr.Counts.Cached.Known() {
 				t.Errorf("absent is %+v", tr.Counts.Cached)
 			}
 		}}},
 		{"tells nothing of its cache", &fake{noMetrics: true}, []check{meta("cache_salt", "accepted; its effect was not seen"), has("cache_salt", true), meta("metrics", "off")}},
 		{"refuses running usage", &fake{refuses: []string{"continuous_usage_stats"}}, []check{has("return_token_ids", true), meta("tokens_per_event", "stated by token ids")}},
 		{"ignores running usage", &fake{noContinuous: true}, []check{has("return_token_ids", true), func(t *testing.T, _ *fake, s drivers.Session) {
-			if tr := run(t, s, drivertest.Ask()); tr.Events[3].Tokens != 1 {
+			if tr := drivertest.Said(t, s, drivertest.Ask()); tr.Events[3].Tokens != 1 {
 				t.Errorf("event %+v", tr.Events[3])
 			}
 		}}},
@@ -179,31 +157,31 @@ func TestLearns(t *testing.T) {
 			[]check{has("min_tokens", false), has("top_k", true), meta("refused", "min_tokens")}},
 		{"refuses a seed", &fake{refuses: []string{"seed"}}, []check{has("seed", false)}},
 		{"refuses usage", &fake{refuses: []string{"stream_options"}}, []check{has("stream_options", false), func(t *testing.T, _ *fake, s drivers.Session) {
-			if tr := run(t, s, drivertest.Ask()); tr.Counts.Prompt.From != stream.ServerTokens || tr.Counts.Output.Known() {
+			if tr := drivertest.Said(t, s, drivertest.Ask()); tr.Counts.Prompt.From != stream.ServerTokens || tr.Counts.Output.Known() {
 				t.Errorf("counts %+v", tr.Counts)
 			}
 		}}},
 		{"per-request metrics", &fake{timings: true, details: true}, []check{has("include_metrics", true), func(t *testing.T, _ *fake, s drivers.Session) {
-			tr := run(t, s, drivertest.Ask())
+			tr := drivertest.Said(t, s, drivertest.Ask())
 			want := stream.ServerTiming{PromptTokens: stated(tr.Counts.Prompt.N), Prefill: 20500 * time.Microsecond, DecodeTokens: 63, Decode: 30 * time.Millisecond, Queue: 1500 * time.Microsecond, Definition: definition}
 			if d := cmp.Diff(want, tr.Server); d != "" || !strings.Contains(string(tr.Extra), "tokens_per_second") {
 				t.Error(d, string(tr.Extra))
 			}
 		}}},
 		{"per-request metrics without cached tokens", &fake{timings: true}, []check{func(t *testing.T, _ *fake, s drivers.Session) {
-			if tr := run(t, s, drivertest.Ask()); tr.Counts.Cached.Known() || tr.Server.PromptTokens != tr.Counts.Prompt || tr.Server.Decode == 0 {
+			if tr := drivertest.Said(t, s, drivertest.Ask()); tr.Counts.Cached.Known() || tr.Server.PromptTokens != tr.Counts.Prompt || tr.Server.Decode == 0 {
 				t.Errorf("%+v", tr.Server)
 			}
 		}}},
 		{"no chat template", &fake{noTemplate: true}, []check{meta("rendering", "plain"), func(t *testing.T, _ *fake, s drivers.Session) {
-			if tr := run(t, s, drivertest.Ask()); !strings.Contains(string(tr.Extra), `"rendering":"plain"`) {
+			if tr := drivertest.Said(t, s, drivertest.Ask()); !strings.Contains(string(tr.Extra), `"rendering":"plain"`) {
 				t.Errorf("extra %s", tr.Extra)
 			}
 		}}},
 		{"no system messages", &fake{noSystem: true}, []check{meta("rendering", "template"), func(t *testing.T, f *fake, s drivers.Session) {
 			r := drivertest.Ask()
 			r.Prompt.Tools = nil
-			if tr := run(t, s, r); strings.Contains(string(tr.Extra), "plain") {
+			if tr := drivertest.Said(t, s, r); strings.Contains(string(tr.Extra), "plain") {
 				t.Errorf("extra %s", tr.Extra)
 			}
 		}}},
@@ -234,7 +212,7 @@ func TestThinking(t *testing.T) {
 	count := func(reasoning string) (thought int, c stream.Count) {
 		r := drivertest.Ask()
 		r.Reasoning = reasoning
-		tr := run(t, s, r)
+		tr := drivertest.Said(t, s, r)
 		for _, e := range tr.Events {
 			if e.Kind == stream.Reasoning {
 				thought++
@@ -345,7 +323,7 @@ func TestRestart(t *testing.T) {
 	}
 	defer s.Close()
 	srv.CloseClientConnections()
-	run(t, s, drivertest.Ask()) // connections that were closed are made anew
+	drivertest.Said(t, s, drivertest.Ask()) // connections that were closed are made anew
 	srv.Close()
 	_, err = s.Stream(t.Context(), drivertest.Ask())
 	if !errors.Is(err, drivers.ErrUnreachable) || !strings.Contains(err.Error(), "is it running there?") {

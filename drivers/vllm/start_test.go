@@ -196,7 +196,7 @@ func TestStart(t *testing.T) {
 	if len(pids) != 1 || !strings.HasPrefix(lines[0], "HF_HUB_OFFLINE=1 serve "+c.Model+" --host 127.0.0.1 --port ") {
 		t.Errorf("started %d times: %q", len(pids), lines)
 	}
-	if tr := run(t, s, drivertest.Ask()); tr.Counts.Output != stated(64) {
+	if tr := drivertest.Said(t, s, drivertest.Ask()); tr.Counts.Output != stated(64) {
 		t.Errorf("counts %+v", tr.Counts)
 	}
 	caps := drivers.CapsOf(s)

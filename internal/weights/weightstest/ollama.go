@@ -7,37 +7,8 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
-	"runtime"
 	"testing"
 )
-
-// Ollama finds a real ollama: LLM_SPEED_OLLAMA, what scripts/install-ollama.sh has built, or PATH. Where there is none the
-// test fails in CI, and is skipped elsewhere.
-func Ollama(t testing.TB) string {
-	t.Helper()
-	if p := os.Getenv("LLM_SPEED_OLLAMA"); p != "" {
-		return p
-	}
-	cache := os.Getenv("LLM_SPEED_CACHE")
-	if cache == "" {
-		home, _ := os.UserHomeDir()
-		cache = filepath.Join(home, ".cache", "llm-speed-ci")
-	}
-	for _, dir := range append([]string{filepath.Join(cache, "bin")}, filepath.SplitList(os.Getenv("PATH"))...) {
-		p := filepath.Join(dir, "ollama")
-		if st, err := os.Stat(p); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
-			return p
-		}
-	}
-	const missing = "no ollama: run scripts/install-ollama.sh, or set LLM_SPEED_OLLAMA"
-	if os.Getenv("CI") == "true" && runtime.GOOS == "linux" {
-		t.Fatal(missing)
-	}
-	t.Skip(missing)
-	return ""
-}
 
 // OllamaTemplate is the chat template of the model in Ollama's own language: ChatML with tools, tool calls and results.
 const OllamaTemplate = `{{- if or .System .Tools }}<|im_start|>system
