@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/agnivade/levenshtein"
 )
 
 // near gives up to three ids that a mistyped one may mean, the likeliest first: those that few changes of letters lead to.
@@ -19,7 +21,7 @@ func near(ref string, ids []string) []string {
 	}
 	var found []candidate
 	for _, id := range ids {
-		n := min(changes(ref, id), changes(ref, id[:min(len(id), len(ref))]))
+		n := min(levenshtein.ComputeDistance(ref, id), levenshtein.ComputeDistance(ref, id[:min(len(id), len(ref))]))
 		if n <= most {
 			found = append(found, candidate{id, n})
 		}
@@ -32,25 +34,4 @@ func near(ref string, ids []string) []string {
 		out = append(out, c.id)
 	}
 	return out
-}
-
-// changes is how many letters have to be put in, taken out or replaced to make b of a.
-func changes(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

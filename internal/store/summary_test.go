@@ -226,14 +226,6 @@ func TestCloseIDs(t *testing.T) {
 			t.Errorf("%q: %v, want %s", ref, err, want)
 		}
 	}
-	for _, c := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"abc", "", 3}, {"kitten", "sitting", 3}, {"abc", "abc", 0}, {"abc", "acb", 2}} {
-		if got := changes(c.a, c.b); got != c.want {
-			t.Errorf("changes(%s, %s) = %d, want %d", c.a, c.b, got, c.want)
-		}
-	}
 }
 
 // manyRuns makes n runs with documents of the usual shape.

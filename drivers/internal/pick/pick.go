@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/agnivade/levenshtein"
+
 	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/drivers/internal/paths"
 )
@@ -57,15 +59,15 @@ func GeneratesText(id string) bool {
 // Suggest names the ids closest to what was typed, or the first few where none is close.
 func Suggest(typed string, ids []string) string {
 	const most = 5
-	low := strings.ToLower(typed)
+	low := bounded(strings.ToLower(typed))
 	type candidate struct {
 		id       string
 		distance int
 	}
 	var near []candidate
 	for _, id := range ids {
-		l := strings.ToLower(id)
-		d := editDistance(low, l)
+		l := bounded(strings.ToLower(id))
+		d := levenshtein.ComputeDistance(low, l)
 		if strings.Contains(l, low) || strings.Contains(low, l) {
 			d = min(d, 1)
 		}
@@ -87,27 +89,5 @@ func Suggest(typed string, ids []string) string {
 	return "it serves " + strings.Join(ids, ", ")
 }
 
-// longestName bounds what is compared, in bytes: the work grows with the product of two lengths.
-const longestName = 512
-
-// editDistance is the number of insertions, deletions and replacements of bytes that turn a into b.
-func editDistance(a, b string) int {
-	a, b = a[:min(len(a), longestName)], b[:min(len(b), longestName)]
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
-}
+// bounded is what of a name is compared: the work grows with the product of two lengths.
+func bounded(name string) string { return name[:min(len(name), 512)] }

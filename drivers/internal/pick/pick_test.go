@@ -55,16 +55,9 @@ func TestSuggestOfMany(t *testing.T) {
 	}
 }
 
-func TestEditDistance(t *testing.T) {
-	for _, c := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"a", "", 1}, {"", "ab", 2}, {"flaw", "lawn", 2}, {"kitten", "sitting", 3}, {"same", "same", 0}} {
-		if got := editDistance(c.a, c.b); got != c.want {
-			t.Errorf("%q to %q: %d, want %d", c.a, c.b, got, c.want)
-		}
-	}
-	if got := editDistance(strings.Repeat("a", 1<<20), strings.Repeat("b", 1<<20)); got != longestName {
-		t.Errorf("huge names: %d", got)
+// Names of a megabyte would take a day to compare.
+func TestSuggestOfHugeNames(t *testing.T) {
+	if got := Suggest(strings.Repeat("a", 1<<20), []string{strings.Repeat("b", 1<<20)}); !strings.HasPrefix(got, "it serves ") {
+		t.Errorf("huge names: %.100s", got)
 	}
 }
