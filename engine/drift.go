@@ -49,8 +49,11 @@ func warmupDrift(row *record.Row, name string, vs []measure.Value, time bool) {
 	if d == 0 {
 		return
 	}
-	text := fmt.Sprintf("warm-up drift: by %s the first pass was %.1f %% slower than the median of the %d later ones (limit 5), and further from them than they lie apart",
-		name, 100*d, len(vs)-1)
+	much := fmt.Sprintf("%.1f %% slower than", 100*d)
+	if d >= 1 {
+		much = fmt.Sprintf("%.1f times as slow as", 1+d)
+	}
+	text := fmt.Sprintf("warm-up drift: by %s the first pass was %s the median of the %d later ones (limit 5 %%), and further from them than they lie apart", name, much, len(vs)-1)
 	for i := range row.Flags { // a figure that only varies says less
 		if f := &row.Flags[i]; f.Name == measure.Unstable {
 			if !strings.Contains(f.Evidence, "warm-up drift") {
