@@ -95,8 +95,8 @@ type Report struct {
 	BenchReason string       `json:"llama_bench_reason"` // why there is none; empty where there is
 }
 
-// schema names the form of a Report.
-const schema = "llm-speed/agreement/v1"
+// Schema names the form of a Report.
+const Schema = "llm-speed/agreement/v1"
 
 // Comparison is one figure of both sides.
 type Comparison struct {
@@ -141,7 +141,7 @@ func Run(ctx context.Context, s drivers.Session, o Options) (*Report, error) {
 	info := s.Info()
 	r := &run{Options: o, session: s, info: info, caps: drivers.CapsOf(s)}
 	r.report = Report{
-		Schema: schema, Backend: info.Backend, Version: info.Version, Build: info.Build, Model: info.Model.Name,
+		Schema: Schema, Backend: info.Backend, Version: info.Version, Build: info.Build, Model: info.Model.Name,
 		Seed: fmt.Sprintf("%016x", o.Seed), Simulated: info.Simulated, Attached: info.Attached,
 		Comparisons: []Comparison{}, Requests: []Request{}, BenchReason: "not asked for",
 	}

@@ -2,17 +2,21 @@ package cli
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/llm-speed/llm-speed/internal/agree"
+	"github.com/llm-speed/llm-speed/internal/calibrate"
 	"github.com/llm-speed/llm-speed/internal/compare"
 	"github.com/llm-speed/llm-speed/internal/formats"
 	"github.com/llm-speed/llm-speed/internal/page"
@@ -30,7 +34,7 @@ func published() map[string]recordschema.Document {
 		return "github.com/llm-speed/llm-speed/" + name, "../../../" + name
 	}
 	sources := map[string]string{}
-	for _, name := range []string{"internal/compare", "internal/formats", "internal/page", "internal/report", "internal/record", "internal/chart", "internal/store", "drivers"} {
+	for _, name := range []string{"internal/compare", "internal/formats", "internal/page", "internal/report", "internal/record", "internal/chart", "internal/store", "internal/agree", "internal/calibrate", "drivers"} {
 		pkg, source := internal(name)
 		sources[pkg] = source
 	}
@@ -39,14 +43,17 @@ func published() map[string]recordschema.Document {
 		return recordschema.Document{Types: types, List: list, ID: "urn:llm-speed:" + id, Title: title, Schema: schema, Sources: sources}
 	}
 	return map[string]recordschema.Document{
-		"report-v1":  doc("report --format json", "report:v1", page.Schema, false, reflect.TypeFor[page.Report]()),
-		"compare-v1": doc("compare --format json", "compare:v1", compare.Schema, false, reflect.TypeFor[compare.Result]()),
-		"row-v1":     doc("A line of --format jsonl", "row:v1", formats.LineSchema, false, reflect.TypeFor[formats.Line]()),
-		"runs":       doc("runs --json", "runs", "", true, reflect.TypeFor[listedRun](), reflect.TypeFor[damagedRun]()),
-		"detect":     doc("detect --json", "detect", "", false, reflect.TypeFor[detectDoc]()),
-		"models":     doc("list-models --json", "models", "", true, reflect.TypeFor[listedModel]()),
-		"recompute":  doc("runs recompute --json", "recompute", "", true, reflect.TypeFor[recomputed]()),
-		"version":    doc("version --json", "version", "", false, reflect.TypeFor[record.Client]()),
+		"agreement-v1": doc("calibrate --against-server --json", "agreement:v1", agree.Schema, false, reflect.TypeFor[agree.Report]()),
+		"calibrate":    doc("calibrate --json", "calibrate", "", false, reflect.TypeFor[calibrate.Receipt]()),
+		"queue":        doc("upload --list --json", "queue", "", true, reflect.TypeFor[queueLine]()),
+		"report-v1":    doc("report --format json", "report:v1", page.Schema, false, reflect.TypeFor[page.Report]()),
+		"compare-v1":   doc("compare --format json", "compare:v1", compare.Schema, false, reflect.TypeFor[compare.Result]()),
+		"row-v1":       doc("A line of --format jsonl", "row:v1", formats.LineSchema, false, reflect.TypeFor[formats.Line]()),
+		"runs":         doc("runs --json", "runs", "", true, reflect.TypeFor[listedRun](), reflect.TypeFor[damagedRun]()),
+		"detect":       doc("detect --json", "detect", "", false, reflect.TypeFor[detectDoc]()),
+		"models":       doc("list-models --json", "models", "", true, reflect.TypeFor[listedModel]()),
+		"recompute":    doc("runs recompute --json", "recompute", "", true, reflect.TypeFor[recomputed]()),
+		"version":      doc("version --json", "version", "", false, reflect.TypeFor[record.Client]()),
 	}
 }
 
@@ -78,7 +85,7 @@ func TestSchemas(t *testing.T) {
 func schemas(t testing.TB) map[string]*jsonschema.Schema {
 	t.Helper()
 	out := map[string]*jsonschema.Schema{}
-	names := []string{"result-v1"}
+	names := []string{"result-v1", "upload-v1"}
 	for name := range published() {
 		names = append(names, name)
 	}
@@ -112,8 +119,10 @@ func schemaOf(command []string, doc any) string {
 	switch words := strings.Join(words, " "); {
 	case words == "runs":
 		return "runs"
-	case words == "detect", words == "version":
+	case words == "detect", words == "version", words == "calibrate":
 		return words
+	case words == "upload" && slices.Contains(command, "--list"):
+		return "queue"
 	case words == "list-models":
 		return "models"
 	case strings.HasPrefix(words, "runs recompute"):
@@ -136,6 +145,7 @@ func fits(all map[string]*jsonschema.Schema, command []string, text []byte) (str
 			}
 			return name, nil
 		}
+		doc = signed(doc)
 		at := schemaOf(command, doc)
 		s := all[at]
 		if s == nil {
@@ -145,6 +155,22 @@ func fits(all map[string]*jsonschema.Schema, command []string, text []byte) (str
 			return name, fmt.Errorf("document %d does not fit docs/schema/%s.schema.json: %w", n, name, s.Validate(doc))
 		}
 	}
+}
+
+// signed gives what is signed in a document for upload, and other documents as they are.
+func signed(doc any) any {
+	outer, _ := doc.(map[string]any)
+	envelope, _ := outer["envelope"].(map[string]any)
+	text, _ := envelope["payload"].(string)
+	payload, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return doc
+	}
+	inner, err := jsonschema.UnmarshalJSON(bytes.NewReader(payload))
+	if err != nil {
+		return doc
+	}
+	return inner
 }
 
 // TestFits: what has a field too many or too few does not fit, on whatever line it stands.
@@ -170,6 +196,10 @@ func TestFits(t *testing.T) {
 		{"a model", "list-models --json", `[{"model":"x"}]`, "models", "document 1"},
 		{"a row again", "runs recompute last --json", `[{"row":"W1","same":true,"requests":1}]`, "recompute", ""},
 		{"a program", "version --json", `{"version":"1"}`, "version", "document 1"},
+		{"a calibration", "calibrate --json", `{"streams":1}`, "calibrate", "document 1"},
+		{"an empty queue", "upload --list --json", `[]`, "queue", ""},
+		{"half a comparison with a server", "calibrate --against-server --json", `{"schema":"llm-speed/agreement/v1"}`, "agreement-v1", "missing"},
+		{"half a document for upload", "upload --dry-run last", `{"envelope":{"payload":"eyJzY2hlbWEiOiJsbG0tc3BlZWQvdXBsb2FkL3YxIn0="}}`, "upload-v1", "missing"},
 		{"no JSON", "runs", "RUN  STARTED", "", ""},
 		{"another's", "suite show", `{"a":1}`, "", ""},
 	} {
