@@ -264,9 +264,12 @@ func (rb *rebuild) takeOver(row, saved *record.Row) error {
 		}
 	}
 	row.Flags, row.Rankable, row.Energy, row.Pauses = saved.Flags, saved.Rankable, saved.Energy, saved.Pauses
+	if rb.from.Suite == nil || saved.RelativeTo == nil { // documents of before it was recorded do not have it
+		row.RelativeTo = saved.RelativeTo
+	}
 	names := []string{"energy", "rankable"}
 	if rb.from.Suite == nil {
-		row.Relative, row.RelativeTo = saved.Relative, saved.RelativeTo
+		row.Relative = saved.Relative
 		for name := range saved.Relative {
 			names = append(names, name)
 		}

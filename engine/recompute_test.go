@@ -7,6 +7,7 @@ import (
 
 	"github.com/llm-speed/llm-speed/internal/record"
 	"github.com/llm-speed/llm-speed/internal/stream"
+	"github.com/llm-speed/llm-speed/internal/suite"
 )
 
 // Documents that do not fit their recordings are told, and never computed halfway; that those which fit give their figures to
@@ -64,5 +65,17 @@ func TestRecomputeTakesNoFigureOver(t *testing.T) {
 	got := rb[0].Row
 	if s := got.Samples; got.TTFTms != nil || got.DecodeTPS != nil || got.HitRate != nil || len(s) != 1 || s[0].TTFTms != nil || s[0].DecodeTPS != nil || s[0].PrefillTPS != nil {
 		t.Errorf("figures of an empty recording: %+v", got)
+	}
+}
+
+// A document of before the base rows of ratios were recorded is had again as it is.
+func TestRecomputeWithoutBases(t *testing.T) {
+	bases := map[string]record.Base{"scaling": {Row: "W4/batch=1", Metric: "aggregate_tps"}}
+	for name, had := range map[string]map[string]record.Base{"before": nil, "since": bases} {
+		rb := &rebuild{from: Sources{Suite: &suite.Suite{}}}
+		row := &record.Row{Reasons: record.Reasons{}, RelativeTo: bases}
+		if err := rb.takeOver(row, &record.Row{RelativeTo: had}); err != nil || len(row.RelativeTo) != len(had) {
+			t.Errorf("%s: %v, %v", name, row.RelativeTo, err)
+		}
 	}
 }
