@@ -87,8 +87,8 @@ func checkText(t *testing.T, s *Suite) {
 	if err != nil || derr != nil {
 		t.Fatalf("stream: %v, decode: %v", err, derr)
 	}
-	if text(got) != s.Text {
-		t.Errorf("text is %q, want %q", text(got), s.Text)
+	if Text(got) != s.Text {
+		t.Errorf("text is %q, want %q", Text(got), s.Text)
 	}
 	if diff := cmp.Diff(s.Counts, got.Counts); diff != "" {
 		t.Errorf("counts: %s", diff)
@@ -136,8 +136,8 @@ func checkChunking(t *testing.T, s *Suite) {
 		if err != nil || derr != nil {
 			t.Fatalf("%s: stream: %v, decode: %v", f.name, err, derr)
 		}
-		if text(got) != s.Text || got.Counts != s.Counts {
-			t.Errorf("%s: text %q, counts %+v", f.name, text(got), got.Counts)
+		if Text(got) != s.Text || got.Counts != s.Counts {
+			t.Errorf("%s: text %q, counts %+v", f.name, Text(got), got.Counts)
 		}
 		for _, step := range []int{1, 3, 64, len(rec.Data)} {
 			again := rec
@@ -147,8 +147,8 @@ func checkChunking(t *testing.T, s *Suite) {
 				again.Reads = append(again.Reads, stream.Read{End: end, At: rec.Send + time.Duration(end)})
 			}
 			tr, err := b.ses.Decode(again)
-			if err != nil || text(tr) != s.Text || tr.Counts != s.Counts || tr.Finish != got.Finish || len(tr.Events) != len(got.Events) {
-				t.Errorf("%s, reads of %d bytes: %v, text %q, counts %+v, %d events", f.name, step, err, text(tr), tr.Counts, len(tr.Events))
+			if err != nil || Text(tr) != s.Text || tr.Counts != s.Counts || tr.Finish != got.Finish || len(tr.Events) != len(got.Events) {
+				t.Errorf("%s, reads of %d bytes: %v, text %q, counts %+v, %d events", f.name, step, err, Text(tr), tr.Counts, len(tr.Events))
 			}
 		}
 	}
@@ -198,7 +198,7 @@ func checkNoEnd(t *testing.T, s *Suite) {
 
 func (s *Suite) startsWell(t *testing.T, got stream.Transcript) {
 	t.Helper()
-	if txt := text(got); txt == "" || !strings.HasPrefix(s.Text, txt) {
+	if txt := Text(got); txt == "" || !strings.HasPrefix(s.Text, txt) {
 		t.Errorf("text before the fault is %q, want a start of %q", txt, s.Text)
 	}
 }
@@ -225,8 +225,8 @@ func checkReset(t *testing.T, s *Suite) {
 		t.Errorf("stream: %v, decode: %v, outcome %s", err, derr, rec.Outcome)
 	}
 	s.startsWell(t, got)
-	if _, got, err, derr := b.run(t.Context(), t, Script{Writes: s.Good}, Ask()); err != nil || derr != nil || text(got) != s.Text {
-		t.Errorf("the stream after a reset: %v, %v, %q", err, derr, text(got))
+	if _, got, err, derr := b.run(t.Context(), t, Script{Writes: s.Good}, Ask()); err != nil || derr != nil || Text(got) != s.Text {
+		t.Errorf("the stream after a reset: %v, %v, %q", err, derr, Text(got))
 	}
 }
 
@@ -337,8 +337,8 @@ func checkDeadlines(t *testing.T, s *Suite) {
 	// A stream that goes on is not cut by the deadline of its first byte.
 	r := Ask()
 	r.FirstByteWithin = 600 * time.Millisecond
-	if _, got, err, derr := b.run(t.Context(), t, Script{Writes: s.Good, Pause: 200 * time.Millisecond}, r); err != nil || derr != nil || text(got) != s.Text {
-		t.Errorf("a slow stream: %v, %v, %q", err, derr, text(got))
+	if _, got, err, derr := b.run(t.Context(), t, Script{Writes: s.Good, Pause: 200 * time.Millisecond}, r); err != nil || derr != nil || Text(got) != s.Text {
+		t.Errorf("a slow stream: %v, %v, %q", err, derr, Text(got))
 	}
 }
 
@@ -387,8 +387,8 @@ func checkAtOnce(t *testing.T, s *Suite) {
 				t.Error(err)
 				return
 			}
-			if got, err := b.ses.Decode(rec); err != nil || text(got) != s.Text {
-				t.Errorf("%v, %q", err, text(got))
+			if got, err := b.ses.Decode(rec); err != nil || Text(got) != s.Text {
+				t.Errorf("%v, %q", err, Text(got))
 			}
 			_ = b.ses.Info()
 		})

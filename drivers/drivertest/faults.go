@@ -93,8 +93,8 @@ func checkRestart(t *testing.T, s *Suite) {
 	if err != nil {
 		t.Fatalf("the stream after the server is back: %v", err)
 	}
-	if got, err := b.ses.Decode(rec); err != nil || text(got) != s.Text || rec.Outcome != stream.Complete {
-		t.Errorf("the stream after the server is back: %v, %q", err, text(got))
+	if got, err := b.ses.Decode(rec); err != nil || Text(got) != s.Text || rec.Outcome != stream.Complete {
+		t.Errorf("the stream after the server is back: %v, %q", err, Text(got))
 	}
 }
 

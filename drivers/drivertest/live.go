@@ -118,8 +118,8 @@ func (x *live) lengths(t *testing.T) {
 	if !out.Known() || out.N > x.Output || x.ses.Info().IgnoresEOS && out.N != x.Output {
 		t.Errorf("output %+v, %d asked for", out, x.Output)
 	}
-	if rec.Outcome != stream.Complete || len(rec.Reads) == 0 || tr.Finish == "" || text(tr) == "" {
-		t.Errorf("outcome %s, %d reads, finish %q, text %q", rec.Outcome, len(rec.Reads), tr.Finish, text(tr))
+	if rec.Outcome != stream.Complete || len(rec.Reads) == 0 || tr.Finish == "" || Text(tr) == "" {
+		t.Errorf("outcome %s, %d reads, finish %q, text %q", rec.Outcome, len(rec.Reads), tr.Finish, Text(tr))
 	}
 	sum := 0
 	for _, e := range tr.Events {

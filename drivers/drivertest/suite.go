@@ -112,15 +112,6 @@ func noKey(t *testing.T, err error) {
 	}
 }
 
-// text joins the text of all events.
-func text(tr stream.Transcript) string {
-	var b strings.Builder
-	for _, e := range tr.Events {
-		b.WriteString(e.Text)
-	}
-	return b.String()
-}
-
 // golden compares JSON with a file, or writes it.
 func golden(t *testing.T, file string, update bool, body []byte) {
 	t.Helper()

@@ -15,12 +15,12 @@ import (
 
 	"github.com/llm-speed/llm-speed/drivers"
 	"github.com/llm-speed/llm-speed/drivers/all"
+	"github.com/llm-speed/llm-speed/drivers/drivertest"
 	"github.com/llm-speed/llm-speed/internal/chat"
 	"github.com/llm-speed/llm-speed/internal/clock"
 	"github.com/llm-speed/llm-speed/internal/measure"
 	"github.com/llm-speed/llm-speed/internal/record"
 	"github.com/llm-speed/llm-speed/internal/sim"
-	"github.com/llm-speed/llm-speed/internal/stream"
 )
 
 // spoken is a backend and the dialect of the simulator that it is tried against.
@@ -479,7 +479,7 @@ func rateOf(t *testing.T, s *sim.Server, ses drivers.Session, try int) string {
 		t.Errorf("output %v of %d, prompt %v of %d, decode %v, TTFT %v", got.Output, truth.OutputTokens, got.Prompt, truth.PromptTokens, got.Decode, got.TTFT)
 		return ""
 	}
-	if text, want := allText(tr), wantText(said); text != want {
+	if text, want := drivertest.Text(tr), wantText(said); text != want {
 		t.Errorf("text is %q, want %q", text, want)
 	}
 	first, last := said[0], said[len(said)-1]
@@ -506,14 +506,6 @@ func within(s sim.Served) (n int) {
 		began, since = true, 0
 	}
 	return n
-}
-
-func allText(tr stream.Transcript) string {
-	var b strings.Builder
-	for _, e := range tr.Events {
-		b.WriteString(e.Text)
-	}
-	return b.String()
 }
 
 func wantText(said []sim.Sent) string {
